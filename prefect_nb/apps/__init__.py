@@ -1,0 +1,1 @@
+"""What users start: the command line, the papermill engine, the JupyterLab hooks."""

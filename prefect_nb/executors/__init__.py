@@ -1,0 +1,1 @@
+"""Where task bodies run; one adapter a module."""

@@ -1,0 +1,1 @@
+"""Where values live: bytes in signed envelopes, addressed by their content."""

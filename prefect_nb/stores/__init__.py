@@ -1,0 +1,1 @@
+"""Where events and their rows live; one adapter a module."""

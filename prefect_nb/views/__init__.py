@@ -1,0 +1,1 @@
+"""One ViewModel and the renderers that draw it."""
