@@ -1,0 +1,86 @@
+"""What is known of a run and of its visits at one moment; frozen, made only by the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_nb.core.events import ErrorInfo
+from prefect_nb.core.reasons import Reason
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.states import State, StateName
+from prefect_nb.core.table import Table
+
+__all__ = ["Run", "Visit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One visit as the machine sees it.
+
+    `version` counts its changes and `token` its permissions to run, both from 0; `attempt` counts entries of the body;
+    times are seconds since the epoch, UTC. `message` notes (``note``) say why a success was not stored.
+    """
+
+    id: VisitId
+    spec: TaskSpec
+    state: State
+    planned_at: float
+    upstream: tuple[VisitId, ...] = ()
+    parent: VisitId | None = None
+    cell: str | None = None
+    version: int = 0
+    token: int = 0
+    attempt: int = 0
+    started_at: float | None = None
+    ended_at: float | None = None
+    key: str = ""
+    result: str = ""
+    reason: Reason | None = None
+    error: ErrorInfo | None = None
+    cached_from: str | None = None
+    cached_age_s: float | None = None
+    saved_s: float | None = None
+    note: str = ""
+    invalid: bool = False
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds from the first entry of the body to the end, waits included; None before."""
+        if self.started_at is None or self.ended_at is None:
+            return None
+        return max(0.0, self.ended_at - self.started_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run as the machine sees it.
+
+    `tally` counts the states of each task's latest visit (children of a cell are their parent's affair), `active`
+    counts visits that are not final; both only save work.
+    """
+
+    id: str = ""
+    flow: str = ""
+    live: bool = False
+    worker: str = ""
+    state: State = field(default_factory=lambda: State(StateName.PENDING, 0.0))
+    created_at: float = 0.0
+    ended_at: float | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    visits: Table[VisitId, Visit] = field(default_factory=Table)
+    latest: Table[str, VisitId] = field(default_factory=Table)
+    waiting: Table[VisitId, tuple[VisitId, ...]] = field(default_factory=Table)
+    tally: Mapping[StateName, int] = field(default_factory=dict)
+    active: int = 0
+    version: int = 0
+    closed: bool = False
+    interrupted: bool = False
+    lost: bool = False
+    cancelled: bool = False
+
+    def visit(self, task: str) -> Visit | None:
+        """The latest visit of a task, or None if it was never planned."""
+        found = self.latest.get(task)
+        return None if found is None else self.visits[found]
