@@ -41,7 +41,8 @@ def seconds(value: float | int | str) -> float:
             value = float(text)
         except ValueError:
             raise UsageError(
-                f"{value!r} is not a duration", hint='use seconds, or a text such as "250ms", "10s", "5m", "1h30m", "1d"'
+                f"{value!r} is not a duration",
+                hint='use seconds, or a text such as "250ms", "10s", "5m", "1h30m", "1d"',
             ) from None
     number = float(value)
     if not 0 <= number < float("inf"):
