@@ -186,8 +186,8 @@ class Store(Protocol):
     """Events and their rows. Thread-safe; every method may be called from any thread.
 
     ``append`` returns at once; its future completes after the group commit that made it durable (or with a
-    :class:`~prefect_nb.errors.StoreError`). Appends of one store object are applied in the order of the calls. The other
-    methods block (about 0.2 ms here) and see every append of this object whose future is done.
+    :class:`~prefect_nb.errors.StoreError`). Appends of one store object are applied in the order of the calls. The
+    other methods block (about 0.2 ms here) and see every append of this object whose future is done.
     """
 
     @property

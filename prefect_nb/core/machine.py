@@ -15,14 +15,12 @@ Source: the transition tables of h11 and the event/instruction machine of dask.d
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Resolve, Settle
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
 from prefect_nb.core.moves import ILLEGAL, MOVES, Move, moved_to
 from prefect_nb.core.rollup import rolled_up
-from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName, StateType
 from prefect_nb.core.triggers import Go, all_successful
@@ -89,7 +87,7 @@ def _plan(run: Run, event: ev.TaskPlanned) -> tuple[Run, tuple[Effect, ...]]:
             tally[before.state.name] -= 1
         tally[N.PENDING] = tally.get(N.PENDING, 0) + 1
         latest = latest.put(event.visit.task, event.visit)
-    run = replace(
+    run = evolved(
         run, visits=run.visits.put(visit.id, visit), latest=latest, waiting=waiting, tally=tally, active=run.active + 1
     )
     judged, effects = _judge(run, visit, event)
@@ -103,7 +101,7 @@ def _judge(run: Run, visit: Visit, event: Event) -> Move:
         return visit, (Resolve(visit.id),)
     if ruling.reason is None:
         return visit, ()
-    told = replace(visit, reason=ruling.reason)
+    told = evolved(visit, reason=ruling.reason)
     if ruling.go is Go.SKIP:
         return moved_to(told, N.SKIPPED, event, ruling.reason.sentence), ()
     return moved_to(told, N.TRIGGER_FAILED, event, ruling.reason.sentence, cause=ruling.reason.detail), ()
@@ -116,14 +114,14 @@ def _settle(
     new = before.version == 0
     if moved is before and not new:
         return run, effects
-    moved = replace(moved, version=moved.version + 1)
+    moved = evolved(moved, version=moved.version + 1)
     old_name, name = before.state.name, moved.state.name
     ended = name.final and not (old_name.final and not new)
     tally: dict[StateName, int] = dict(run.tally)
     if name is not old_name and moved.parent is None and run.latest[moved.id.task] == moved.id:
         tally[old_name] -= 1
         tally[name] = tally.get(name, 0) + 1
-    run = replace(run, visits=run.visits.put(moved.id, moved), tally=tally, active=run.active - ended)
+    run = evolved(run, visits=run.visits.put(moved.id, moved), tally=tally, active=run.active - ended)
     if ended:
         effects = (*effects, ClearTimer(moved.id), Settle(moved.id))
         for dependant in run.waiting.get(moved.id, ()):
@@ -141,7 +139,7 @@ def _run_event(run: Run, event: RunEvent) -> tuple[Run, tuple[Effect, ...]]:
         case ev.RunOpened():
             if run.id:
                 raise IllegalTransition(f"run {run.id} was opened before", run=run.id)
-            run = replace(
+            run = evolved(
                 run,
                 id=event.run,
                 flow=event.flow,
@@ -155,12 +153,12 @@ def _run_event(run: Run, event: RunEvent) -> tuple[Run, tuple[Effect, ...]]:
                 raise IllegalTransition(
                     f"run {run.id} ended as {run.state.label}; there is nothing to resume", run=run.id
                 )
-            run = replace(run, worker=event.worker, closed=False, interrupted=False, lost=False, ended_at=None)
+            run = evolved(run, worker=event.worker, closed=False, interrupted=False, lost=False, ended_at=None)
         case ev.RunCancelRequested():
-            run = replace(run, cancelled=True)
+            run = evolved(run, cancelled=True)
             run, effects = _stop_all(run, event)
         case ev.RunClosed():
-            run = replace(run, closed=True, interrupted=event.interrupted, lost=event.lost)
+            run = evolved(run, closed=True, interrupted=event.interrupted, lost=event.lost)
             if not (event.interrupted or event.lost):
                 run, effects = _stop_all(run, event)
     return rolled_up(run, event), effects

@@ -9,13 +9,12 @@ Source: the transition tables of h11.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import product
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import ClearTimer, Effect, Enter, Interrupt, SetTimer
 from prefect_nb.core.events import Event
-from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.states import EDGES, State, StateName
 from prefect_nb.errors import IllegalTransition
 
@@ -31,7 +30,7 @@ def moved_to(visit: Visit, name: StateName, event: Event, message: str = "", **d
     if name not in EDGES[visit.state.name]:
         raise IllegalTransition(f"{visit.id} cannot go from {visit.state.label} to {name.label}", visit=visit.id)
     ended = event.at if name.final else None
-    return replace(visit, state=State(name, event.at, message, data), ended_at=ended)
+    return evolved(visit, state=State(name, event.at, message, data), ended_at=ended)
 
 
 def movedmoved_to(visit: Visit, name: StateName, event: Event, message: str = "", **data: object) -> Visit:
@@ -39,7 +38,7 @@ def movedmoved_to(visit: Visit, name: StateName, event: Event, message: str = ""
     if name not in EDGES[visit.state.name]:
         raise IllegalTransition(f"{visit.id} cannot go from {visit.state.label} to {name.label}", visit=visit.id)
     ended = event.at if name.final else None
-    return replace(visit, state=State(name, event.at, message, data), ended_at=ended)
+    return evolved(visit, state=State(name, event.at, message, data), ended_at=ended)
 
 
 def _same(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -49,18 +48,18 @@ def _same(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
 
 def _grant(visit: Visit, event: Event) -> Move:
     token, attempt = visit.token + 1, visit.attempt + 1
-    granted = replace(moved_to(visit, N.SUBMITTED, event), token=token, attempt=attempt)
+    granted = evolved(moved_to(visit, N.SUBMITTED, event), token=token, attempt=attempt)
     return granted, (Enter(visit.id, token, attempt),)
 
 
 def _resolved(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.KeyResolved)
-    return _grant(replace(visit, key=event.key, reason=event.reason), event)
+    return _grant(evolved(visit, key=event.key, reason=event.reason), event)
 
 
 def _reused(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.ResultReused)
-    known = replace(
+    known = evolved(
         visit,
         key=event.key,
         result=event.result,
@@ -78,7 +77,7 @@ def _entered(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
         return visit, ()
     started = visit.started_at if visit.started_at is not None else event.at
     message = f"attempt {visit.attempt}/{visit.spec.retry.attempts}" if visit.spec.retry.count else ""
-    running = replace(moved_to(visit, N.RUNNING, event, message), started_at=started)
+    running = evolved(moved_to(visit, N.RUNNING, event, message), started_at=started)
     if visit.spec.timeout is None:
         return running, ()
     return running, (SetTimer(visit.id, visit.token, "timeout", event.at + visit.spec.timeout),)
@@ -89,7 +88,7 @@ def _returned(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     message = "finished before it could be stopped" if visit.state.name is N.CANCELLING else event.note
-    done = replace(visit, result=event.result, note=event.note, error=None)
+    done = evolved(visit, result=event.result, note=event.note, error=None)
     return moved_to(done, N.SUCCESS, event, message), ()
 
 
@@ -98,7 +97,7 @@ def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     error, retry = event.error, visit.spec.retry
-    failed = replace(visit, error=error)
+    failed = evolved(visit, error=error)
     summary = f"{error.type}: {error.message}".splitlines()[0][:200] if error.message else error.type
     if event.retryable and retry.allows(visit.attempt, error.types):
         due = event.at + retry.wait(visit.attempt, f"{run.id}/{visit.id}")
@@ -115,7 +114,7 @@ def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Mov
     if event.token != visit.token:
         return visit, ()
     told = f"{visit.state.message}; it raised {event.error.type} while stopping".lstrip("; ")
-    return moved_to(replace(visit, error=event.error), N.CANCELLED, event, told), ()
+    return moved_to(evolved(visit, error=event.error), N.CANCELLED, event, told), ()
 
 
 def _skipped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -166,7 +165,7 @@ def _skip_waiting(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
 
 
 def _invalidated(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
-    return replace(visit, invalid=True), ()
+    return evolved(visit, invalid=True), ()
 
 
 def _lost(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from prefect_nb.core.events import Event
-from prefect_nb.core.run import Run
+from prefect_nb.core.run import Run, evolved
 from prefect_nb.core.states import State, StateName, StateType
 
 __all__ = ["rolled_up"]
@@ -20,9 +18,9 @@ def rolled_up(run: Run, event: Event) -> Run:
     name, message = _name(run)
     version = run.version + 1
     if name is run.state.name and message == run.state.message:
-        return replace(run, version=version)
+        return evolved(run, version=version)
     ended = event.at if name.type.final else None
-    return replace(run, state=State(name, event.at, message), ended_at=ended, version=version)
+    return evolved(run, state=State(name, event.at, message), ended_at=ended, version=version)
 
 
 def _name(run: Run) -> tuple[StateName, str]:

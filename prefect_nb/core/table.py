@@ -30,7 +30,7 @@ class Table(Mapping[K, V]):
         self._next = 0
 
     def put(self, key: K, value: V) -> Table[K, V]:
-        """This table with `key` bound to `value`."""
+        """Return this table with `key` bound to `value`."""
         where = hash(key) % _BUCKETS
         bucket = self._buckets[where]
         old = bucket.get(key)
