@@ -1,0 +1,47 @@
+"""Ordered fan-out of durable states to observers; a bad observer is reported, never fatal."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from prefect_nb.core.run import Run
+
+__all__ = ["Bus"]
+
+_log = logging.getLogger("prefect_nb")
+
+
+class Bus:
+    """Observers of a run; they are called in the engine's thread and must not block."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._observers: list[Callable[[Run], None]] = []
+
+    def subscribe(self, observer: Callable[[Run], None]) -> Callable[[], None]:
+        """Call `observer` with every durable state from now on; the return value ends that."""
+        with self._lock:
+            self._observers.append(observer)
+
+        def unsubscribe() -> None:
+            with self._lock:
+                if observer in self._observers:
+                    self._observers.remove(observer)
+
+        return unsubscribe
+
+    def publish(self, run: Run) -> None:
+        """Tell every observer."""
+        with self._lock:
+            observers = list(self._observers)
+        for observer in observers:
+            try:
+                observer(run)
+            except Exception:  # the border: a view's fault must not stop a run
+                _log.exception("an observer of run %s failed", run.id)
+
+    def trouble(self, error: Exception) -> None:
+        """Report a fault of the engine or its store, once, where people look for it."""
+        _log.error("%s", error)

@@ -1,0 +1,142 @@
+"""Open a run, take one over, and tell the truth about runs whose process died."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_nb.core import events as ev
+from prefect_nb.core.fold import fold
+from prefect_nb.core.run import Run
+from prefect_nb.core.states import StateName, StateType
+from prefect_nb.engine.session import Session
+from prefect_nb.errors import UsageError
+from prefect_nb.protocols import RunRow, Store
+
+__all__ = ["Opening", "open_session", "sweep"]
+
+_BODIES = (StateName.SUBMITTED, StateName.RUNNING, StateName.CANCELLING)
+_RESUMABLE = ("Crashed", "Paused", "Failed", "Running", "Cancelling", "Open")
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What to open.
+
+    Parameters
+    ----------
+    flow, notebook : str
+        The flow's name and the notebook's path.
+    live : bool
+        A notebook somebody works in; its run stays Open and survives kernel restarts.
+    worker : str
+        This process, as the store knows it.
+    new_id : str
+        The id for a new run.
+    parameters : mapping
+        JSON-able parameters, for the record.
+    resume : str, optional
+        A headless run to go on with: an id, or ``"last"``.
+    fresh : bool
+        Never take an open live run over.
+    """
+
+    flow: str
+    notebook: str
+    live: bool
+    worker: str
+    new_id: str
+    parameters: Mapping[str, Any]
+    resume: str | None = None
+    fresh: bool = False
+
+
+def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tuple[Session, str]:
+    """A session for the run, new or taken over, and a sentence for people (empty when nothing is worth saying).
+
+    Raises
+    ------
+    UsageError
+        If the run to resume does not exist, has ended well, or still runs elsewhere.
+    """
+    row, remark = (None, "") if opening.fresh else _earlier(store, opening)
+    if row is None:
+        session = Session(store, Run(), now, opening.notebook)
+        session.ask(
+            ev.RunOpened(
+                at=now(),
+                run=opening.new_id,
+                flow=opening.flow,
+                live=opening.live,
+                worker=opening.worker,
+                parameters=opening.parameters,
+            )
+        )
+        session.listen()
+        return session, remark
+    run = fold(event for _, event in store.events(row.run))
+    session = Session(store, run, now, opening.notebook)
+    lost = [
+        ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in run.visits.values() if v.state.name in _BODIES
+    ]
+    session.describe(row.graph)
+    session.ask(ev.RunAttached(at=now(), worker=opening.worker), *lost)
+    session.listen()
+    return session, remark
+
+
+def _earlier(store: Store, opening: Opening) -> tuple[RunRow | None, str]:
+    if opening.resume is None and not opening.live:
+        return None, ""
+    if opening.resume is not None:
+        row = _to_resume(store, opening)
+        if store.alive(row.worker):
+            raise UsageError(f"run {row.run} still runs in another process", hint="cancel it first, or wait for it")
+    else:
+        rows = [r for r in store.runs(flow=opening.flow, limit=20) if r.live and not StateType(r.type).final]
+        if not rows:
+            return None, ""
+        row = rows[0]
+        if store.alive(row.worker):
+            return None, f"another kernel works on {opening.flow} in run {row.run}; this one has a run of its own"
+    if not store.take_run(row.run, opening.worker, row.worker):
+        return None, f"another kernel was faster to take run {row.run} over; this one has a run of its own"
+    return row, ""
+
+
+def _to_resume(store: Store, opening: Opening) -> RunRow:
+    if opening.resume not in (None, "", "last"):
+        row = store.run(str(opening.resume))
+        if row is None:
+            raise UsageError(f"there is no run {opening.resume}", hint="prefect-nb runs lists them")
+    else:
+        rows = [r for r in store.runs(flow=opening.flow, limit=50) if not r.live]
+        if not rows:
+            raise UsageError(f"{opening.flow} has no run to resume", hint="leave --resume out to start one")
+        row = rows[0]
+    if row.state not in _RESUMABLE:
+        raise UsageError(f"run {row.run} ended as {row.state}; there is nothing to resume", hint="start a new run")
+    return row
+
+
+def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
+    """Mark what died: bodies of dead processes become Crashed, their headless runs too. Idempotent; the runs' ids."""
+    found = []
+    for row in store.runs(limit=200):
+        if StateType(row.type).final or row.state == "Paused" or store.alive(row.worker):
+            continue
+        run = fold(event for _, event in store.events(row.run))
+        bodies = [v for v in run.visits.values() if v.state.name in _BODIES]
+        if row.live and not bodies:
+            continue
+        if not store.take_run(row.run, worker, row.worker):
+            continue
+        session = Session(store, run, now, row.notebook)
+        session.describe(row.graph)
+        lost: list[ev.Event] = [ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in bodies]
+        ending: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), lost=True, actor="recovery")]
+        session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *lost, *ending)
+        session.close()
+        found.append(row.run)
+    return found
