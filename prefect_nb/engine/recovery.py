@@ -76,11 +76,10 @@ def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tu
         session.listen()
         return session, remark
     run = fold(event for _, event in store.events(row.run))
-    session = Session(store, run, now, opening.notebook)
+    session = Session(store, run, now, opening.notebook, row.graph)
     lost = [
         ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in run.visits.values() if v.state.name in _BODIES
     ]
-    session.describe(row.graph)
     session.ask(ev.RunAttached(at=now(), worker=opening.worker), *lost)
     session.listen()
     return session, remark
@@ -132,8 +131,7 @@ def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
             continue
         if not store.take_run(row.run, worker, row.worker):
             continue
-        session = Session(store, run, now, row.notebook)
-        session.describe(row.graph)
+        session = Session(store, run, now, row.notebook, row.graph)
         lost: list[ev.Event] = [ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in bodies]
         ending: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), lost=True, actor="recovery")]
         session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *lost, *ending)

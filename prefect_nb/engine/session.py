@@ -75,14 +75,23 @@ class Session:
         The clock: seconds since the epoch, UTC.
     notebook : str
         The notebook's path, for people.
+    graph : mapping, optional
+        The notebook's graph as it was last known.
     """
 
-    def __init__(self, store: Store, run: Run, now: Callable[[], float], notebook: str = "") -> None:
+    def __init__(
+        self,
+        store: Store,
+        run: Run,
+        now: Callable[[], float],
+        notebook: str = "",
+        graph: Mapping[str, Any] | None = None,
+    ) -> None:
         self.store = store
         self.now = now
         self.bus = Bus()
         self._run = run
-        self._place = _Place(notebook)
+        self._place = _Place(notebook, graph or {})
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._desks: dict[VisitId, Desk] = {}
         self._timers = Timers()
