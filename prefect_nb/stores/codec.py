@@ -1,0 +1,216 @@
+"""Commits, rows and events as plain tuples of a store's columns, and back.
+
+Knows the dataclasses of :mod:`prefect_nb.protocols` and the column order of `statements`; must not know connections or
+pipes. Text that no database takes (lone surrogates) is escaped here, at the border.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prefect_nb import errors
+from prefect_nb.core.events import Event, from_plain, to_plain
+from prefect_nb.core.spec import VisitId
+from prefect_nb.protocols import Commit, Entry, LogChunk, ResultRow, RunRow, Signal, VisitRow
+
+__all__ = [
+    "as_json",
+    "commit_to_wire",
+    "entry_from_wire",
+    "error_from_wire",
+    "event_from_wire",
+    "log_from_wire",
+    "result_from_wire",
+    "run_from_wire",
+    "signal_from_wire",
+    "visit_from_wire",
+]
+
+
+def _more(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, VisitId):
+        return [value.task, value.visit, value.index]
+    raise TypeError(f"{type(value).__name__} is not plain data")
+
+
+as_json = json.JSONEncoder(separators=(",", ":"), default=_more).encode
+_canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=_more).encode
+_read = json.loads
+
+
+def _text(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
+    """The arguments of the ``append`` operation.
+
+    Raises
+    ------
+    StoreError
+        If a part of it is not plain data.
+    """
+    try:
+        run_row = None if commit.run_row is None else _run_to_wire(commit.run_row)
+        return (
+            commit.run,
+            [(e.visit.task, e.visit.visit, e.visit.index, e.version, e.token) for e in commit.expect],
+            commit.run_owner,
+            [as_json(to_plain(event)) for event in commit.events],
+            run_row,
+            [_visit_to_wire(row) for row in commit.visit_rows],
+            [
+                (r.digest, r.size, r.codec, None if r.inline is None else bytes(r.inline), r.cost_s)
+                for r in commit.results
+            ],
+            [_entry_to_wire(entry) for entry in commit.entries],
+            [_log_to_wire(commit.run, chunk) for chunk in commit.logs],
+        )
+    except (TypeError, ValueError, RecursionError) as error:
+        raise errors.StoreError(
+            f"an append to run {commit.run} holds something that cannot be written down: {error}",
+            hint="parameters and details of events must be plain data",
+            run=commit.run,
+        ) from error
+
+
+def _run_to_wire(r: RunRow) -> tuple[Any, ...]:
+    return (
+        r.run,
+        _text(r.flow),
+        _text(r.notebook),
+        int(r.live),
+        r.state,
+        r.type,
+        _text(r.message),
+        r.created_at,
+        r.ended_at,
+        r.worker,
+        as_json(r.parameters),
+        as_json(r.graph),
+        r.version,
+    )
+
+
+def run_from_wire(row: Any) -> RunRow:
+    """A run's row."""
+    return RunRow(*row[:3], bool(row[3]), *row[4:10], _read(row[10]), _read(row[11]), row[12])
+
+
+def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
+    return (
+        v.run,
+        v.visit.task,
+        v.visit.visit,
+        v.visit.index,
+        v.kind,
+        v.state,
+        v.type,
+        _text(v.message),
+        v.version,
+        v.token,
+        v.attempt,
+        v.attempts,
+        v.key,
+        v.result,
+        None if v.parent is None else as_json(v.parent),
+        v.cell,
+        v.planned_at,
+        v.started_at,
+        v.ended_at,
+        v.duration_s,
+        v.due_at,
+        v.cached_from,
+        v.cached_age_s,
+        v.saved_s,
+        as_json(v.reason) if v.reason else "{}",
+        None if v.error is None else as_json(v.error),
+    )
+
+
+def visit_from_wire(row: Any) -> VisitRow:
+    """A visit's row."""
+    return VisitRow(
+        row[0],
+        VisitId(row[1], row[2], row[3]),
+        *row[4:14],
+        None if row[14] is None else VisitId(*_read(row[14])),
+        *row[15:24],
+        _read(row[24]),
+        None if row[25] is None else _read(row[25]),
+    )
+
+
+def event_from_wire(row: tuple[int, str]) -> tuple[int, Event]:
+    """An event and its number."""
+    try:
+        return row[0], from_plain(_read(row[1]))
+    except KeyError as error:
+        raise errors.StoreTooNew(
+            f"event {row[0]} is of a kind that this version of prefect_nb does not know: {error}",
+            hint="upgrade: pip install -U prefect_nb; nothing in the store was changed",
+        ) from error
+
+
+def _entry_to_wire(e: Entry) -> tuple[Any, ...]:
+    return (
+        e.key,
+        e.code_key,
+        _text(e.task),
+        _text(e.flow),
+        e.run,
+        e.result,
+        e.created_at,
+        e.cost_s,
+        _canonical(e.manifest),
+        as_json(e.parts),
+        int(e.invalid),
+    )
+
+
+def entry_from_wire(row: Any) -> Entry:
+    """A reusable result."""
+    parts = tuple((kind, name, digest) for kind, name, digest in _read(row[9]))
+    return Entry(*row[:8], tuple(_read(row[8])), parts, bool(row[10]))
+
+
+def result_from_wire(row: tuple[Any, ...] | None) -> ResultRow | None:
+    """A result's row, if there is one."""
+    return None if row is None else ResultRow(*row)
+
+
+def _log_to_wire(run: str, chunk: LogChunk) -> tuple[Any, ...]:
+    visit = chunk.visit
+    return run, visit.task, visit.visit, visit.index, chunk.attempt, chunk.stream, _text(chunk.text), chunk.at
+
+
+def log_from_wire(row: tuple[Any, ...]) -> LogChunk:
+    """A piece of output."""
+    return LogChunk(VisitId(row[0], row[1], row[2]), *row[3:])
+
+
+def signal_from_wire(row: tuple[Any, ...]) -> Signal:
+    """A wish."""
+    return Signal(*row)
+
+
+_ERRORS = {
+    cls.__name__: cls
+    for cls in (
+        errors.StoreError,
+        errors.StoreReadOnly,
+        errors.StoreFull,
+        errors.StoreCorrupt,
+        errors.StoreTooNew,
+    )
+}
+
+
+def error_from_wire(parts: tuple[str, str, str, dict[str, Any]]) -> errors.StoreError:
+    """The error that another process or an answer described."""
+    name, message, hint, fields = parts
+    return _ERRORS.get(name, errors.StoreError)(message, hint=hint, **fields)

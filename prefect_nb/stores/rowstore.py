@@ -1,0 +1,164 @@
+"""What the stores with rows share: questions and answers as dataclasses, proof of a worker's death.
+
+Knows the operations by name and the codec; must not know whether they are answered in this process or another.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from prefect_nb.core.events import Event
+from prefect_nb.errors import StoreError
+from prefect_nb.protocols import Entry, LogChunk, ResultRow, RunRow, Signal, Usage, VisitRow
+from prefect_nb.stores import codec
+from prefect_nb.stores.place import identity, process_runs
+
+__all__ = ["LEASE_S", "Liveness", "RowStore", "worker_id"]
+
+LEASE_S = 60.0
+
+
+def worker_id(name: str) -> str:
+    """A new worker's id: unique, and telling for people."""
+    plain = "".join(ch if ch.isalnum() and ch.isascii() else "-" for ch in name)[:32]
+    return f"{plain or 'worker'}-{os.urandom(6).hex()}"
+
+
+class Liveness:
+    """Decides whether a worker's process still lives, by proof and never by another host's clock.
+
+    Parameters
+    ----------
+    directory : str
+        The store's directory, where each worker holds a lock on a file of its own.
+    clock : callable, optional
+        Monotonic seconds.
+    """
+
+    def __init__(self, directory: str, clock: Any = time.monotonic) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._me = identity()
+        self._beats: dict[str, tuple[int, float]] = {}
+
+    def decide(self, worker: str, row: tuple[str, str, str, int, str, int, int] | None) -> bool:
+        """Whether the worker of that row lives; an unknown or closed worker does not."""
+        if row is None or row[6]:
+            return False
+        host, boot, pid_ns, pid, start, beat, _ = row
+        if boot == self._me.boot:
+            if self._locked(worker):
+                return True
+            # Its lock-holder may just be restarting while the kernel itself lives on.
+            return pid_ns == self._me.pid_ns and process_runs(pid, start)
+        if host == self._me.host:
+            return False
+        seen, since = self._beats.get(worker, (beat - 1, 0.0))
+        if seen != beat:
+            self._beats[worker] = (beat, self._clock())
+            return True
+        return bool(self._clock() - since < LEASE_S)
+
+    def _locked(self, worker: str) -> bool:
+        try:
+            fd = os.open(os.path.join(self._directory, "workers", worker + ".lock"), os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # not ours to read: no proof of death
+        try:
+            fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        finally:
+            os.close(fd)
+        return False
+
+
+class RowStore:
+    """The reading half of a store, over :meth:`_ask`."""
+
+    _directory: str
+    _quota: int
+    _live: Liveness
+
+    def _ask(self, op: str, *args: Any) -> Any:
+        """Do one operation and wait for its answer."""
+        raise NotImplementedError
+
+    @property
+    def location(self) -> str:
+        """Where the store is, for people."""
+        return self._directory
+
+    def alive(self, worker: str) -> bool:
+        """Whether that worker's process still lives; False only when its death is proven or its lease is over."""
+        return self._live.decide(worker, self._ask("worker", worker))
+
+    def take_run(self, run: str, worker: str, previous: str) -> bool:
+        """Make `worker` the owner of a run whose owner is `previous`; False if somebody else was faster."""
+        return bool(self._ask("take_run", run, worker, previous))
+
+    def runs(self, *, flow: str = "", limit: int = 50) -> list[RunRow]:
+        """Newest runs first."""
+        return [codec.run_from_wire(row) for row in self._ask("runs", flow, limit)]
+
+    def run(self, run: str) -> RunRow | None:
+        """One run's row; an unambiguous prefix of its id is enough.
+
+        Raises
+        ------
+        StoreError
+            If several runs begin with that prefix.
+        """
+        rows = self._ask("run", run)
+        if len(rows) > 1:
+            raise StoreError(
+                f"several runs begin with {run!r}: {rows[0][0]}, {rows[1][0]}, …", hint="give more of the id", run=run
+            )
+        return codec.run_from_wire(rows[0]) if rows else None
+
+    def visits(self, run: str) -> list[VisitRow]:
+        """The visits of a run, in the order they were planned."""
+        return [codec.visit_from_wire(row) for row in self._ask("visits", run)]
+
+    def events(self, run: str, *, after: int = 0) -> list[tuple[int, Event]]:
+        """The events of a run with their numbers, in order, from `after` (exclusive)."""
+        return [codec.event_from_wire(row) for row in self._ask("events", run, after)]
+
+    def entries(self, *, code_key: str = "", task: str = "", flow: str = "", limit: int = 200) -> list[Entry]:
+        """Reusable results by code key, or by flow and task for explanations; newest first."""
+        return [codec.entry_from_wire(row) for row in self._ask("entries", code_key, task, flow, limit)]
+
+    def invalidate(self, key: str) -> int:
+        """Mark the entries of a key unfit; how many."""
+        return int(self._ask("invalidate", key))
+
+    def result(self, digest: str) -> ResultRow | None:
+        """The row of a stored result, and note its use for eviction."""
+        return codec.result_from_wire(self._ask("result", digest))
+
+    def logs(self, run: str, task: str = "") -> list[LogChunk]:
+        """What was printed, in order."""
+        return [codec.log_from_wire(row) for row in self._ask("logs", run, task)]
+
+    def signal(self, signal: Signal) -> None:
+        """Leave a wish for the owner of a run; durable on return."""
+        self._ask("signal", signal.run, signal.kind, signal.task, signal.actor, signal.at)
+
+    def usage(self) -> Usage:
+        """Disk use and its bound."""
+        database, (results, runs, entries) = self._ask("usage")
+        return Usage(database=database, results=results, quota=self._quota, runs=runs, entries=entries)
+
+    def evict(self, need: int = 0) -> Sequence[str]:
+        """Drop results until `need` bytes fit under the quota, cheapest to recompute per byte first; their digests."""
+        return list(self._ask("evict", need, self._quota))
+
+    def check(self) -> list[str]:
+        """Problems found by a full check, in words; empty when all is well."""
+        return list(self._ask("check"))

@@ -1,0 +1,136 @@
+"""A store in one SQLite file, opened by this very process: for command lines, tools and tests.
+
+Knows the session and the row codec; must not be used in a kernel, whose user code could drop SQLite's locks and whose
+stalls would stop the heartbeat: there :class:`~prefect_nb.stores.process.ProcessStore` does the same from outside.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from prefect_nb.errors import StoreError
+from prefect_nb.protocols import Commit, Receipt, Signal
+from prefect_nb.stores import codec
+from prefect_nb.stores.database import Database
+from prefect_nb.stores.rowstore import Liveness, RowStore, worker_id
+from prefect_nb.stores.session import Session
+from prefect_nb.stores.statements import WRITES
+
+__all__ = ["DEFAULT_QUOTA", "SqliteStore", "network_notice"]
+
+DEFAULT_QUOTA = 10 * 2**30
+_POLL_S = 0.05
+
+
+def network_notice(directory: str, kind: str) -> str:
+    """What to tell people whose store lies on a network file system."""
+    return (
+        f"the store {directory} is on a network file system ({kind}): slower, and one kernel at a time; "
+        "PREFECT_NB_STORE can name a local directory"
+    )
+
+
+class SqliteStore(RowStore):
+    """The embedded store, in this process. ``append`` is durable when it returns.
+
+    Parameters
+    ----------
+    path : Path
+        The store's directory.
+    results : Path, optional
+        Where the result files lie, for :meth:`check`.
+    quota : int
+        Bytes that stored results may take.
+    readonly : bool
+        Look only; works where nothing can be written.
+    """
+
+    def __init__(
+        self, path: Path, *, results: Path | None = None, quota: int = DEFAULT_QUOTA, readonly: bool = False
+    ) -> None:
+        self._directory = os.path.abspath(path)
+        self._quota = quota
+        self._live = Liveness(self._directory)
+        self._guard = threading.RLock()
+        self._database = Database(self._directory, readonly=readonly)
+        self._session = Session(self._database, os.urandom(8).hex(), os.getpid(), str(results or ""))
+        self._numbers = 0
+        self._closed = False
+        self._callbacks: dict[str, Callable[[Signal], None]] = {}
+        self._stop = threading.Event()
+        self._attendant: threading.Thread | None = None
+        if self._database.network and not readonly:
+            warnings.warn(network_notice(self._directory, self._database.network), RuntimeWarning, stacklevel=2)
+
+    def _ask(self, op: str, *args: Any) -> Any:
+        with self._guard:
+            if self._closed:
+                raise StoreError(f"the store {self._directory} is closed", hint="open it again", path=self._directory)
+            if op not in WRITES:
+                return self._session.read(op, args)
+            self._numbers += 1
+            _, status, payload = self._session.write([(self._numbers, op, args)])[0]
+        if status == "error":
+            raise codec.error_from_wire(payload)
+        return Receipt(False, refusal=payload) if status == "refused" else payload
+
+    def append(self, commit: Commit) -> Future[Receipt]:
+        """Apply a commit atomically; the only write of states."""
+        future: Future[Receipt] = Future()
+        try:
+            answer = self._ask("append", *codec.commit_to_wire(commit))
+        except StoreError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(answer if isinstance(answer, Receipt) else Receipt(True, answer))
+        return future
+
+    def open_worker(self, kind: str, name: str) -> str:
+        """Register this process as a worker with a liveness lock of its own; its id."""
+        worker = worker_id(name)
+        self._ask("open_worker", worker, kind, name)
+        self._attend()
+        return worker
+
+    def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
+        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
+        with self._guard:
+            self._callbacks[run] = callback
+            self._session.watch(run, 0)
+        self._attend()
+
+    def _attend(self) -> None:
+        with self._guard:
+            if self._attendant is None:
+                self._attendant = threading.Thread(target=self._serve, name="prefect_nb-store", daemon=True)
+                self._attendant.start()
+
+    def _serve(self) -> None:
+        while not self._stop.wait(_POLL_S if self._callbacks else min(self._session.due(), 0.5)):
+            with self._guard:
+                if self._closed:
+                    return
+                try:
+                    self._session.tend()
+                    rows = self._session.poll()
+                except StoreError:
+                    continue  # whoever asks next is told; the wish stays where it is
+            for row in rows:
+                self._callbacks[row[0]](codec.signal_from_wire(row))
+
+    def close(self) -> None:
+        """Release the workers' locks and the file."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            self._stop.set()
+            self._session.close()
+        if self._attendant is not None and self._attendant is not threading.current_thread():
+            self._attendant.join()

@@ -1,0 +1,284 @@
+"""What a store can be asked, as functions over one open connection and plain tuples.
+
+Knows the tables of `schema.sql`; must not know dataclasses, events, threads or transactions: its caller opens the
+transaction, gives every write a savepoint and turns :class:`Refused` into an answer. Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["ENTRY_COLUMNS", "READS", "RUN_COLUMNS", "VISIT_COLUMNS", "WRITES", "Refused"]
+
+_ENTRIES_PER_KEY = 8
+
+RUN_COLUMNS = (
+    "run_id, flow, notebook, live, state, type, message, created_at, ended_at, worker, parameters, graph, version"
+)
+VISIT_COLUMNS = (
+    "run_id, task, visit, idx, kind, state, type, message, version, token, attempt, attempts, key, result, parent, "
+    "cell, planned_at, started_at, ended_at, duration_s, due_at, cached_from, cached_age_s, saved_s, reason, error"
+)
+ENTRY_COLUMNS = "key, code_key, task, flow, run, result, created_at, cost_s, manifest, parts, invalid"
+
+
+class Refused(Exception):
+    """An append that does not fit what is recorded; its text says why."""
+
+
+def _insert(table: str, columns: str, keys: str = "") -> str:
+    names = columns.split(", ")
+    text = f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(names))})"
+    if keys:
+        sets = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys.split(", "))
+        text += f" ON CONFLICT ({keys}) DO UPDATE SET {sets}"
+    return text
+
+
+_PUT_RUN = _insert("run", RUN_COLUMNS, "run_id")
+_PUT_VISIT = _insert("visit", VISIT_COLUMNS, "run_id, task, visit, idx")
+_PUT_ENTRY = _insert("entry", ENTRY_COLUMNS)
+_PUT_RESULT = (
+    "INSERT INTO result (digest, size, codec, inline, cost_s, used_at) VALUES (?, ?, ?, ?, ?, ?) "
+    "ON CONFLICT (digest) DO UPDATE SET size = excluded.size, codec = excluded.codec, inline = excluded.inline, "
+    "cost_s = max(cost_s, excluded.cost_s), used_at = excluded.used_at"
+)
+_PUT_LOG = "INSERT INTO log (run_id, task, visit, idx, attempt, stream, text, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
+
+
+def append(c: sqlite3.Connection, *commit: Any) -> int:
+    """Apply one commit; the run's newest event number."""
+    run, expects, owner, events, run_row, visits, results, entries, logs = commit
+    found = c.execute("SELECT seq, worker FROM run WHERE run_id = ?", (run,)).fetchone()
+    if found is None and run_row is None:
+        raise Refused(f"there is no run {run}")
+    if found is not None and owner and found[1] != owner:
+        raise Refused(f"run {run} belongs to worker {found[1]} now, not to {owner}")
+    for task, visit, index, version, token in expects:
+        row = c.execute(
+            f"SELECT version, token FROM visit WHERE {_VISIT_IS}",
+            (run, task, visit, index),
+        ).fetchone() or (0, 0)
+        if row != (version, token):
+            raise Refused(
+                f"{task}#{visit} is at version {row[0]}, token {row[1]}; this was based on {version} and {token}"
+            )
+    if run_row is not None:
+        c.execute(_PUT_RUN, run_row)
+    seq: int = found[0] if found else 0
+    if events:
+        c.executemany(
+            "INSERT INTO event (run_id, seq, body) VALUES (?, ?, ?)",
+            [(run, seq + i, body) for i, body in enumerate(events, 1)],
+        )
+        seq += len(events)
+        c.execute("UPDATE run SET seq = ? WHERE run_id = ?", (seq, run))
+    for row in visits:
+        c.execute(_PUT_VISIT, row)
+        if row[6] == "COMPLETED":
+            _succeed(c, row)
+    if results:
+        now = time.time()
+        c.executemany(_PUT_RESULT, [(*row, now) for row in results])
+    for row in entries:
+        _enter(c, row)
+    if logs:
+        c.executemany(_PUT_LOG, logs)
+    return seq
+
+
+def _succeed(c: sqlite3.Connection, visit: tuple[Any, ...]) -> None:
+    key, token, result = visit[:4], visit[9], visit[13]
+    done = c.execute("INSERT OR IGNORE INTO success VALUES (?, ?, ?, ?, ?, ?)", (*key, token, result)).rowcount
+    if not done:
+        row = c.execute(f"SELECT token, result FROM success WHERE {_VISIT_IS}", key).fetchone()
+        if row != (token, result):
+            raise Refused(f"{key[1]}#{key[2]} has a recorded success already, by token {row[0]}; this is token {token}")
+
+
+def _enter(c: sqlite3.Connection, entry: tuple[Any, ...]) -> None:
+    c.execute("DELETE FROM entry WHERE key = ? AND manifest = ?", (entry[0], entry[8]))
+    c.execute(_PUT_ENTRY, entry)
+    c.execute(
+        "DELETE FROM entry WHERE key = ?1 AND id <= "
+        f"(SELECT id FROM entry WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET {_ENTRIES_PER_KEY})",
+        (entry[0],),
+    )
+
+
+def open_worker(c: sqlite3.Connection, session: str, *row: Any) -> None:
+    """Record a worker: id, kind, name, host, boot, pid_ns, pid, pid_start."""
+    now = time.time()
+    c.execute(
+        "INSERT OR IGNORE INTO worker (session, worker_id, kind, name, host, boot, pid_ns, pid, pid_start, started, seen)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (session, *row, now, now),
+    )
+
+
+def beat(c: sqlite3.Connection, session: str) -> None:
+    """Say that this session's workers live."""
+    c.execute("UPDATE worker SET beat = beat + 1, seen = ? WHERE session = ?", (time.time(), session))
+
+
+def close_session(c: sqlite3.Connection, session: str) -> None:
+    """Record that this session ended in good order, and forget old writers."""
+    c.execute("UPDATE worker SET closed = 1 WHERE session = ?", (session,))
+    c.execute("DELETE FROM writer WHERE session = ? OR at < ?", (session, time.time() - 7 * 86400))
+
+
+def take_run(c: sqlite3.Connection, run: str, worker: str, previous: str) -> bool:
+    """Change a run's owner if it is still `previous`."""
+    return c.execute("UPDATE run SET worker = ? WHERE run_id = ? AND worker = ?", (worker, run, previous)).rowcount == 1
+
+
+def invalidate(c: sqlite3.Connection, key: str) -> int:
+    """Mark a key's entries unfit; how many were fit."""
+    return c.execute("UPDATE entry SET invalid = 1 WHERE key = ? AND invalid = 0", (key,)).rowcount
+
+
+def signal(c: sqlite3.Connection, run: str, kind: str, task: str, actor: str, at: float) -> int | None:
+    """Leave a wish; its number."""
+    text = "INSERT INTO signal (run_id, kind, task, actor, at) VALUES (?, ?, ?, ?, ?)"
+    return c.execute(text, (run, kind, task, actor, at)).lastrowid
+
+
+def take_signals(c: sqlite3.Connection, session: str, run: str, after: int) -> list[Any]:
+    """Mark the open wishes for a run as this session's, unless the run belongs to a worker of another session."""
+    row = c.execute(
+        "SELECT w.session FROM run r JOIN worker w ON w.worker_id = r.worker WHERE r.run_id = ?", (run,)
+    ).fetchone()
+    if row is None or row[0] == session:
+        c.execute("UPDATE signal SET taken_by = ? WHERE run_id = ? AND taken_by = ''", (session, run))
+    text = (
+        "SELECT run_id, kind, task, actor, at, id FROM signal WHERE run_id = ? AND taken_by = ? AND id > ? ORDER BY id"
+    )
+    return c.execute(text, (run, session, after)).fetchall()
+
+
+def wishes(c: sqlite3.Connection, session: str, run: str, after: int) -> bool:
+    """Whether there are wishes for a run that nobody, or this session, has taken."""
+    text = "SELECT 1 FROM signal WHERE run_id = ? AND taken_by IN ('', ?) AND id > ? LIMIT 1"
+    return c.execute(text, (run, session, after)).fetchone() is not None
+
+
+def note_use(c: sqlite3.Connection, digests: list[str], at: float) -> None:
+    """Note that results were used."""
+    c.executemany("UPDATE result SET used_at = ? WHERE digest = ?", [(at, digest) for digest in digests])
+
+
+def evict(c: sqlite3.Connection, need: int, quota: int) -> list[str]:
+    """Drop results, cheapest to recompute per byte first, those of unfinished runs last, until `need` bytes fit."""
+    used = int(c.execute("SELECT coalesce(sum(size), 0) FROM result").fetchone()[0])
+    if used + need <= quota:
+        return []
+    rows = c.execute(
+        "SELECT digest, size, EXISTS (SELECT 1 FROM visit v JOIN run r ON r.run_id = v.run_id WHERE v.result = digest "
+        "AND v.result <> '' AND r.ended_at IS NULL) AS open FROM result ORDER BY open, cost_s / max(size, 1), used_at"
+    ).fetchall()
+    dropped: list[str] = []
+    for digest, size, _ in rows:
+        if used + need <= quota:
+            break
+        used -= size
+        dropped.append(digest)
+    c.executemany("DELETE FROM result WHERE digest = ?", [(d,) for d in dropped])
+    c.executemany("DELETE FROM entry WHERE result = ?", [(d,) for d in dropped])
+    return dropped
+
+
+def runs(c: sqlite3.Connection, flow: str, limit: int) -> list[Any]:
+    """Run rows, newest first."""
+    where, values = ("WHERE flow = ?", (flow, limit)) if flow else ("", (limit,))
+    text = f"SELECT {RUN_COLUMNS} FROM run {where} ORDER BY created_at DESC, rowid DESC LIMIT ?"
+    return c.execute(text, values).fetchall()
+
+
+def run(c: sqlite3.Connection, name: str) -> list[Any]:
+    """The run of that id, or up to two runs whose ids begin so."""
+    text = f"SELECT {RUN_COLUMNS} FROM run WHERE run_id = ?"
+    exact = c.execute(text, (name,)).fetchall()
+    if exact or not name:
+        return exact
+    text = f"SELECT {RUN_COLUMNS} FROM run WHERE substr(run_id, 1, ?) = ? LIMIT 2"
+    return c.execute(text, (len(name), name)).fetchall()
+
+
+def visits(c: sqlite3.Connection, run: str) -> list[Any]:
+    """Visit rows in the order of their planning."""
+    text = f"SELECT {VISIT_COLUMNS} FROM visit WHERE run_id = ? ORDER BY rowid"
+    return c.execute(text, (run,)).fetchall()
+
+
+def events(c: sqlite3.Connection, run: str, after: int) -> list[Any]:
+    """Event numbers and bodies in order."""
+    return c.execute("SELECT seq, body FROM event WHERE run_id = ? AND seq > ? ORDER BY seq", (run, after)).fetchall()
+
+
+def entries(c: sqlite3.Connection, code_key: str, task: str, flow: str, limit: int) -> list[Any]:
+    """Entries that match what is given, newest first."""
+    wanted = [(name, value) for name, value in (("code_key", code_key), ("flow", flow), ("task", task)) if value]
+    where = "WHERE " + " AND ".join(f"{name} = ?" for name, _ in wanted) if wanted else ""
+    text = f"SELECT {ENTRY_COLUMNS} FROM entry {where} ORDER BY id DESC LIMIT ?"
+    return c.execute(text, (*(value for _, value in wanted), limit)).fetchall()
+
+
+def result(c: sqlite3.Connection, digest: str) -> Any:
+    """A result's row."""
+    return c.execute("SELECT digest, size, codec, inline, cost_s FROM result WHERE digest = ?", (digest,)).fetchone()
+
+
+def logs(c: sqlite3.Connection, run: str, task: str) -> list[Any]:
+    """Log chunks in order."""
+    also, values = ("AND task = ?", (run, task)) if task else ("", (run,))
+    text = f"SELECT task, visit, idx, attempt, stream, text, at FROM log WHERE run_id = ? {also} ORDER BY id"
+    return c.execute(text, values).fetchall()
+
+
+def worker(c: sqlite3.Connection, worker: str) -> Any:
+    """What proves a worker's life: host, boot, pid_ns, pid, pid_start, beat, closed."""
+    text = "SELECT host, boot, pid_ns, pid, pid_start, beat, closed FROM worker WHERE worker_id = ?"
+    return c.execute(text, (worker,)).fetchone()
+
+
+def usage(c: sqlite3.Connection) -> tuple[int, int, int]:
+    """Bytes of result files, number of runs and of entries."""
+    size = c.execute("SELECT coalesce(sum(size), 0) FROM result WHERE inline IS NULL").fetchone()[0]
+    counts = [c.execute(f"SELECT count(*) FROM {t}").fetchone()[0] for t in ("run", "entry")]
+    return int(size), int(counts[0]), int(counts[1])
+
+
+def check(c: sqlite3.Connection, results: str) -> list[str]:
+    """Problems in words: SQLite's own check, gaps in event numbers, successes without rows, missing files."""
+    found = [f"database: {row[0]}" for row in c.execute("PRAGMA integrity_check") if row[0] != "ok"]
+    found += [f"database: row of {row[0]} points to a missing row" for row in c.execute("PRAGMA foreign_key_check")]
+    text = (
+        "SELECT r.run_id, r.seq, count(e.seq), coalesce(max(e.seq), 0) FROM run r LEFT JOIN event e "
+        "ON e.run_id = r.run_id GROUP BY r.run_id HAVING count(e.seq) <> r.seq OR coalesce(max(e.seq), 0) <> r.seq"
+    )
+    found += [f"run {r}: {seq} events recorded, {n} found, the last is {last}" for r, seq, n, last in c.execute(text)]
+    text = (
+        "SELECT v.run_id, v.task, v.visit FROM visit v LEFT JOIN success s ON (s.run_id, s.task, s.visit, s.idx) = "
+        "(v.run_id, v.task, v.visit, v.idx) WHERE v.type = 'COMPLETED' AND (s.token IS NULL OR s.token <> v.token)"
+    )
+    found += [f"run {r}: {task}#{visit} is complete without its recorded success" for r, task, visit in c.execute(text)]
+    if results:
+        text = "SELECT digest FROM result WHERE inline IS NULL"
+        digests = [row[0] for row in c.execute(text)]
+        missing = [d for d in digests if not os.path.exists(os.path.join(results, d[:2], d))]
+        found += [f"result {digest[:12]}: its file is missing" for digest in missing]
+    return found
+
+
+WRITES: dict[str, Callable[..., Any]] = {
+    f.__name__: f
+    for f in (append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use, evict)
+}
+READS: dict[str, Callable[..., Any]] = {
+    f.__name__: f for f in (runs, run, visits, events, entries, result, logs, worker, usage, wishes)
+}
