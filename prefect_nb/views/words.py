@@ -1,0 +1,90 @@
+"""Numbers and nodes in words: durations, ages, sizes, and the sentence that describes a node.
+
+Every renderer says the same; the TypeScript twin is ``labextension/packages/view/src/words.ts``. Rounding is half up
+and spelled out, because the two languages round differently by themselves.
+"""
+
+from __future__ import annotations
+
+from prefect_nb.views.model import NodeView
+from prefect_nb.views.palette import look_of
+
+__all__ = ["age", "duration", "node_line", "size", "spoken"]
+
+
+def _tenths(value: float) -> str:
+    return f"{int(value * 10 + 0.5) / 10:.1f}"
+
+
+def duration(seconds: float | None) -> str:
+    """A span of time, for example ``"3.2 s"`` or ``"2 min 5 s"``; empty for None."""
+    if seconds is None:
+        return ""
+    seconds = max(0.0, seconds)
+    if seconds < 0.0005:
+        return "<1 ms"
+    if seconds < 0.9995:
+        return f"{int(seconds * 1000 + 0.5)} ms"
+    if seconds < 9.95:
+        return f"{_tenths(seconds)} s"
+    whole = int(seconds + 0.5)
+    for unit, span, small, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= span:
+            rest = whole % span // part
+            return f"{whole // span} {unit} {rest} {small}" if rest else f"{whole // span} {unit}"
+    return f"{whole} s"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago, in one unit, for example ``"2 h"``; empty for None."""
+    if seconds is None:
+        return ""
+    whole = int(max(0.0, seconds))
+    for unit, span in (("d", 86400), ("h", 3600), ("min", 60)):
+        if whole >= span:
+            return f"{whole // span} {unit}"
+    return f"{whole} s"
+
+
+def size(count: int) -> str:
+    """Bytes in binary units, for example ``"1.5 MiB"``."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{count} B" if unit == "B" else f"{_tenths(value)} {unit}"
+        value /= 1024
+    return f"{_tenths(value)} TiB"
+
+
+def node_line(node: NodeView) -> str:
+    """The second line of a card: the state and the number that matters most in it."""
+    if node.kind == "plain" and node.state == "Pending":
+        return "plain cell"
+    words = [node.state]
+    if node.counts:
+        total = sum(node.counts.values())
+        finished = sum(n for label, n in node.counts.items() if look_of(label).tone in ("done", "cached", "skipped"))
+        words.append(f"{finished}/{total}")
+    if node.state == "Cached":
+        words.append(f"{age(node.cached_age_s)} old" if node.cached_age_s is not None else "")
+    elif node.duration_s is not None:
+        words.append(duration(node.duration_s))
+    return " · ".join(word for word in words if word)
+
+
+def spoken(node: NodeView, upstream: list[str]) -> str:
+    """The label of a node for a screen reader: name, state, what it depends on, whether it is out of date."""
+    words = look_of(node.state, node.type, node.kind).words
+    if node.duration_s is not None and node.state != "Cached":
+        words += f", {duration(node.duration_s)}"
+    if node.state == "Cached" and node.cached_age_s is not None:
+        words += f", {age(node.cached_age_s)} old"
+    if node.attempt > 1:
+        words += f", attempt {node.attempt} of {node.attempts}"
+    if node.message and node.type in ("FAILED", "CRASHED", "PAUSED"):
+        words += f", {node.message}"
+    if node.freshness.startswith("stale"):
+        words += ", out of date: " + ("code changed" if node.freshness == "stale-code" else "inputs changed")
+    if upstream:
+        words += ", depends on " + ", ".join(upstream)
+    return f"{node.label}: {words}"
