@@ -28,6 +28,7 @@ __all__ = [
     "Row",
     "arrange",
     "fit_text",
+    "listed",
     "route_path",
     "text_width",
 ]
@@ -148,6 +149,13 @@ def _families(model: ViewModel) -> Iterable[tuple[NodeView, list[NodeView]]]:
     last = len(model.nodes) + max((node.position or 0 for node in roots), default=0)
     roots.sort(key=lambda node: last if node.position is None else node.position)
     return [(node, children.get(node.id, [])) for node in roots]
+
+
+def listed(model: ViewModel) -> Iterable[tuple[Row, int]]:
+    """Every line of a list or table with its depth, children after their parent and folded as on the card."""
+    for node, children in _families(model):
+        yield Row(node.id, node.label, node, node.counts), 0
+        yield from ((row, 1) for row in _rows(node, children))
 
 
 def _card(node: NodeView, children: list[NodeView]) -> Card:

@@ -26,7 +26,7 @@ from prefect_nb.views.cards import (
 )
 from prefect_nb.views.model import NodeView, ViewModel
 from prefect_nb.views.palette import BORDERS, FILLED, GLYPHS, LOOKS, TONES, Look, look_of
-from prefect_nb.views.words import duration, node_line, spoken
+from prefect_nb.views.words import duration, node_line, spoken, tally
 
 __all__ = ["to_svg"]
 
@@ -222,7 +222,7 @@ def _row(row: Row, index: int, width: float) -> str:
     look = look_of(row.node.state, row.node.type)
     y = HEAD + ROW * index
     if row.counts:
-        said = _tally(row)
+        said = tally(row.counts)
         spoken_row = f"{row.label}, {said}: {look.words}"
     else:
         said = duration(row.node.duration_s) or row.node.state
@@ -234,13 +234,6 @@ def _row(row: Row, index: int, width: float) -> str:
         f'<text class="t" x="38" y="14">{_text(fit_text(row.label, width - 112, 11.5))}</text>'
         f'<text class="t" text-anchor="end" x="{_n(width - 12)}" y="14">{_text(said)}</text></g>'
     )
-
-
-def _tally(row: Row) -> str:
-    """Of many children: how many are done, of how many."""
-    counts = row.counts or {}
-    done = sum(n for label, n in counts.items() if look_of(label).tone in ("done", "cached", "skipped"))
-    return f"{done}/{sum(counts.values())}"
 
 
 def _legend(model: ViewModel, width: float) -> tuple[str, float]:

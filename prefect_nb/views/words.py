@@ -6,10 +6,12 @@ and spelled out, because the two languages round differently by themselves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prefect_nb.views.model import NodeView
 from prefect_nb.views.palette import look_of
 
-__all__ = ["age", "duration", "node_line", "size", "spoken"]
+__all__ = ["age", "duration", "node_line", "size", "spoken", "tally"]
 
 
 def _tenths(value: float) -> str:
@@ -62,14 +64,18 @@ def node_line(node: NodeView) -> str:
         return "plain cell"
     words = [node.state]
     if node.counts:
-        total = sum(node.counts.values())
-        finished = sum(n for label, n in node.counts.items() if look_of(label).tone in ("done", "cached", "skipped"))
-        words.append(f"{finished}/{total}")
+        words.append(tally(node.counts))
     if node.state == "Cached":
         words.append(f"{age(node.cached_age_s)} old" if node.cached_age_s is not None else "")
     elif node.duration_s is not None:
         words.append(duration(node.duration_s))
     return " · ".join(word for word in words if word)
+
+
+def tally(counts: Mapping[str, int]) -> str:
+    """Of many children: how many are done, of how many."""
+    done = sum(number for label, number in counts.items() if look_of(label).tone in ("done", "cached", "skipped"))
+    return f"{done}/{sum(counts.values())}"
 
 
 def spoken(node: NodeView, upstream: list[str]) -> str:
