@@ -63,7 +63,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Look for a browser, and install one where we may, only if a selected test drives one; outside any test's timeout."""
+    """Look for a browser, and install one where we may, if a test drives one; no test's timeout pays for it."""
     if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):
         return
     path, why = find_browser(), ""
