@@ -13,9 +13,10 @@ from typing import Any
 from prefect_nb import errors
 from prefect_nb.core.events import Event, from_plain, to_plain
 from prefect_nb.core.spec import VisitId
-from prefect_nb.protocols import Commit, Entry, LogChunk, ResultRow, RunRow, Signal, VisitRow
+from prefect_nb.protocols import Commit, Entry, LogChunk, Receipt, ResultRow, RunRow, Signal, VisitRow
 
 __all__ = [
+    "answer_from_wire",
     "as_json",
     "commit_to_wire",
     "entry_from_wire",
@@ -98,7 +99,8 @@ def _run_to_wire(r: RunRow) -> tuple[Any, ...]:
 
 def run_from_wire(row: Any) -> RunRow:
     """A run's row."""
-    return RunRow(*row[:3], bool(row[3]), *row[4:10], _read(row[10]), _read(row[11]), row[12])
+    values: tuple[Any, ...] = (*row[:3], bool(row[3]), *row[4:10], _read(row[10]), _read(row[11]), row[12])
+    return RunRow(*values)
 
 
 def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
@@ -134,7 +136,7 @@ def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
 
 def visit_from_wire(row: Any) -> VisitRow:
     """A visit's row."""
-    return VisitRow(
+    values: tuple[Any, ...] = (
         row[0],
         VisitId(row[1], row[2], row[3]),
         *row[4:14],
@@ -143,6 +145,7 @@ def visit_from_wire(row: Any) -> VisitRow:
         _read(row[24]),
         None if row[25] is None else _read(row[25]),
     )
+    return VisitRow(*values)
 
 
 def event_from_wire(row: tuple[int, str]) -> tuple[int, Event]:
@@ -175,7 +178,8 @@ def _entry_to_wire(e: Entry) -> tuple[Any, ...]:
 def entry_from_wire(row: Any) -> Entry:
     """A reusable result."""
     parts = tuple((kind, name, digest) for kind, name, digest in _read(row[9]))
-    return Entry(*row[:8], tuple(_read(row[8])), parts, bool(row[10]))
+    values: tuple[Any, ...] = (*row[:8], tuple(_read(row[8])), parts, bool(row[10]))
+    return Entry(*values)
 
 
 def result_from_wire(row: tuple[Any, ...] | None) -> ResultRow | None:
@@ -214,3 +218,18 @@ def error_from_wire(parts: tuple[str, str, str, dict[str, Any]]) -> errors.Store
     """The error that another process or an answer described."""
     name, message, hint, fields = parts
     return _ERRORS.get(name, errors.StoreError)(message, hint=hint, **fields)
+
+
+def answer_from_wire(op: str, status: str, payload: Any) -> Any:
+    """What an operation gave: a receipt for an append, else its plain value.
+
+    Raises
+    ------
+    StoreError
+        What the answer reports.
+    """
+    if status == "error":
+        raise error_from_wire(payload)
+    if op == "append":
+        return Receipt(True, payload) if status == "ok" else Receipt(False, refusal=payload)
+    return payload

@@ -17,9 +17,18 @@ from prefect_nb.protocols import Entry, LogChunk, ResultRow, RunRow, Signal, Usa
 from prefect_nb.stores import codec
 from prefect_nb.stores.place import identity, process_runs
 
-__all__ = ["LEASE_S", "Liveness", "RowStore", "worker_id"]
+__all__ = ["DEFAULT_QUOTA", "LEASE_S", "Liveness", "RowStore", "network_notice", "worker_id"]
 
+DEFAULT_QUOTA = 10 * 2**30
 LEASE_S = 60.0
+
+
+def network_notice(directory: str, kind: str) -> str:
+    """What to tell people whose store lies on a network file system."""
+    return (
+        f"the store {directory} is on a network file system ({kind}): slower, and one kernel at a time; "
+        "PREFECT_NB_STORE can name a local directory"
+    )
 
 
 def worker_id(name: str) -> str:

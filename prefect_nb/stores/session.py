@@ -82,6 +82,11 @@ class Session:
         self._watched[run] = after
         self._version = -1
 
+    @property
+    def watching(self) -> bool:
+        """Whether :meth:`poll` has anything to look for."""
+        return bool(self._watched)
+
     def poll(self) -> list[tuple[Any, ...]]:
         """New wishes for the watched runs; cheap when nothing was committed elsewhere."""
         if not self._watched:

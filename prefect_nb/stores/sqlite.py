@@ -18,22 +18,13 @@ from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Receipt, Signal
 from prefect_nb.stores import codec
 from prefect_nb.stores.database import Database
-from prefect_nb.stores.rowstore import Liveness, RowStore, worker_id
+from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, network_notice, worker_id
 from prefect_nb.stores.session import Session
 from prefect_nb.stores.statements import WRITES
 
-__all__ = ["DEFAULT_QUOTA", "SqliteStore", "network_notice"]
+__all__ = ["SqliteStore"]
 
-DEFAULT_QUOTA = 10 * 2**30
 _POLL_S = 0.05
-
-
-def network_notice(directory: str, kind: str) -> str:
-    """What to tell people whose store lies on a network file system."""
-    return (
-        f"the store {directory} is on a network file system ({kind}): slower, and one kernel at a time; "
-        "PREFECT_NB_STORE can name a local directory"
-    )
 
 
 class SqliteStore(RowStore):
@@ -76,19 +67,15 @@ class SqliteStore(RowStore):
                 return self._session.read(op, args)
             self._numbers += 1
             _, status, payload = self._session.write([(self._numbers, op, args)])[0]
-        if status == "error":
-            raise codec.error_from_wire(payload)
-        return Receipt(False, refusal=payload) if status == "refused" else payload
+        return codec.answer_from_wire(op, status, payload)
 
     def append(self, commit: Commit) -> Future[Receipt]:
         """Apply a commit atomically; the only write of states."""
         future: Future[Receipt] = Future()
         try:
-            answer = self._ask("append", *codec.commit_to_wire(commit))
+            future.set_result(self._ask("append", *codec.commit_to_wire(commit)))
         except StoreError as error:
             future.set_exception(error)
-        else:
-            future.set_result(answer if isinstance(answer, Receipt) else Receipt(True, answer))
         return future
 
     def open_worker(self, kind: str, name: str) -> str:

@@ -115,7 +115,8 @@ def open_worker(c: sqlite3.Connection, session: str, *row: Any) -> None:
     """Record a worker: id, kind, name, host, boot, pid_ns, pid, pid_start."""
     now = time.time()
     c.execute(
-        "INSERT OR IGNORE INTO worker (session, worker_id, kind, name, host, boot, pid_ns, pid, pid_start, started, seen)"
+        "INSERT OR IGNORE INTO worker "
+        "(session, worker_id, kind, name, host, boot, pid_ns, pid, pid_start, started, seen)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (session, *row, now, now),
     )

@@ -1,0 +1,110 @@
+"""The store as a kernel uses it: the same rows, owned by a small process outside.
+
+Knows the client and the row codec; must not know SQLite. User code in the kernel can neither drop the file's locks nor
+stall the heartbeat, and the end of the pipe tells the owner at once that the kernel died.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from prefect_nb.errors import StoreError
+from prefect_nb.protocols import Commit, Receipt, Signal
+from prefect_nb.stores import codec
+from prefect_nb.stores.client import OwnerClient
+from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, network_notice, worker_id
+
+__all__ = ["ProcessStore"]
+
+
+class ProcessStore(RowStore):
+    """The embedded store, owned by a process that this one starts and that ends with it.
+
+    Parameters
+    ----------
+    path : Path
+        The store's directory.
+    results : Path, optional
+        Where the result files lie, for :meth:`check`.
+    quota : int
+        Bytes that stored results may take.
+    """
+
+    def __init__(self, path: Path, *, results: Path | None = None, quota: int = DEFAULT_QUOTA) -> None:
+        self._directory = os.path.abspath(path)
+        self._quota = quota
+        self._live = Liveness(self._directory)
+        self._workers: list[str] = []
+        self._watches: dict[str, int] = {}
+        self._callbacks: dict[str, Callable[[Signal], None]] = {}
+        self._wishes: SimpleQueue[Signal | None] = SimpleQueue()
+        self._dispatcher: threading.Thread | None = None
+        self._client = OwnerClient(
+            self._directory, os.path.abspath(results) if results else "", self._arrived, self._restarted
+        )
+        atexit.register(self.close)
+        if self._client.network:
+            warnings.warn(network_notice(self._directory, self._client.network), RuntimeWarning, stacklevel=2)
+
+    @property
+    def owner_pid(self) -> int:
+        """The process id of the owner, for the doctor."""
+        return self._client.pid
+
+    def _ask(self, op: str, *args: Any) -> Any:
+        return self._client.ask(op, args)
+
+    def append(self, commit: Commit) -> Future[Receipt]:
+        """Apply a commit atomically; the only write of states."""
+        try:
+            return self._client.request("append", codec.commit_to_wire(commit))
+        except StoreError as error:
+            failed: Future[Receipt] = Future()
+            failed.set_exception(error)
+            return failed
+
+    def open_worker(self, kind: str, name: str) -> str:
+        """Register this process as a worker with a liveness lock of its own; its id."""
+        worker = worker_id(name)
+        self._ask("open_worker", worker, kind, name)
+        self._workers.append(worker)
+        return worker
+
+    def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
+        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
+        self._callbacks[run] = callback
+        if self._dispatcher is None:
+            self._dispatcher = threading.Thread(target=self._dispatch, name="prefect_nb-store-wishes", daemon=True)
+            self._dispatcher.start()
+        after = self._watches.setdefault(run, 0)
+        self._client.tell("watch", run, after)
+
+    def _arrived(self, row: tuple[Any, ...]) -> None:
+        wish = codec.signal_from_wire(row)
+        if wish.id > self._watches.get(wish.run, 0):
+            self._watches[wish.run] = wish.id
+            self._wishes.put(wish)
+
+    def _restarted(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
+        for worker in self._workers:
+            yield "hold", (worker,)
+        for run, after in self._watches.items():
+            yield "watch", (run, after)
+
+    def _dispatch(self) -> None:
+        while (wish := self._wishes.get()) is not None:
+            self._callbacks[wish.run](wish)
+
+    def close(self) -> None:
+        """Wait for open appends, release the worker's lock and stop."""
+        self._client.close()
+        atexit.unregister(self.close)
+        self._wishes.put(None)
