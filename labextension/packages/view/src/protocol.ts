@@ -1,0 +1,178 @@
+/**
+ * What travels between kernel and page. The twin of `prefect_nb/views/model.py` and `details.py`, whose docstrings say
+ * which message goes on which comm; the fixtures in `tests/golden` pin both.
+ */
+
+export const VERSION = 1;
+export const MIME = 'application/vnd.prefect-nb.flow+json';
+export const STATE_TARGET = 'prefect_nb.state';
+export const CONTROL_TARGET = 'prefect_nb.control';
+/** Bubbling and cancelable; `detail` is a `Command`. Whoever takes it calls `preventDefault`. */
+export const COMMAND_EVENT = 'prefect-nb:command';
+
+export type Kind = 'cell' | 'function' | 'plain';
+export type Freshness = 'fresh' | 'stale-code' | 'stale-input' | 'unknown';
+export type Action = 'run' | 'run-downstream' | 'retry' | 'cancel' | 'skip' | 'invalidate' | 'why' | 'logs';
+export type Counts = Record<string, number>;
+
+export interface RunView {
+  id: string;
+  flow: string;
+  notebook: string;
+  state: string;
+  type: string;
+  message: string;
+  live: boolean;
+  started_at: number | null;
+  ended_at: number | null;
+  order_known: boolean;
+  store: string;
+}
+
+export interface NodeView {
+  id: string;
+  label: string;
+  kind: Kind;
+  parent: string | null;
+  state: string;
+  type: string;
+  message: string;
+  attempt: number;
+  attempts: number;
+  duration_s: number | null;
+  started_at: number | null;
+  due_at: number | null;
+  cached_from: string | null;
+  cached_age_s: number | null;
+  saved_s: number | null;
+  freshness: Freshness;
+  reason: string;
+  cell_id: string | null;
+  position: number | null;
+  counts: Counts | null;
+  actions: Action[];
+}
+
+export interface EdgeView {
+  source: string;
+  target: string;
+  names: string[];
+  kind: 'data' | 'after';
+}
+
+export interface ViewModel {
+  version: number;
+  seq: number;
+  run: RunView;
+  nodes: NodeView[];
+  edges: EdgeView[];
+  counts: Counts;
+  saved_s: number;
+}
+
+export interface Patch {
+  version: number;
+  seq: number;
+  base: number;
+  run: RunView | null;
+  nodes: NodeView[];
+  removed: string[];
+  edges: EdgeView[] | null;
+  counts: Counts;
+  saved_s: number;
+}
+
+/** Kernel to page on the state comm. */
+export type StateMessage = { op: 'full'; model: ViewModel } | { op: 'patch'; patch: Patch; run?: string };
+
+/** What a view asks for: the buttons, and the details of a node. */
+export type Op = Action | 'details';
+export interface Command {
+  op: Op;
+  task: string;
+  run: string;
+}
+
+export interface DocumentCell {
+  id: string;
+  source: string;
+  type: 'code';
+  tags: string[];
+}
+
+/** Page to kernel on the control comm; `v` and `nonce` are added when it is sent. */
+export type Request =
+  | { op: 'hello'; page: string }
+  | { op: 'snapshot'; run: string }
+  | { op: 'document'; path: string; cells: DocumentCell[] }
+  | { op: 'force'; task: string; run: string }
+  | Command;
+export type Envelope = Request & { v: 1; nonce: string };
+
+/** Kernel to page on the control comm, one for each nonce. */
+export interface Reply {
+  nonce: string;
+  ok: boolean;
+  message: string;
+  data?: unknown;
+}
+
+export interface StateLine {
+  name: string;
+  at: number;
+  message: string;
+  attempt: number;
+}
+export interface LogLine {
+  stream: string;
+  text: string;
+  at: number | null;
+  attempt: number;
+}
+export interface KeyPart {
+  part: string;
+  value: string;
+  changed: boolean;
+}
+export interface Details {
+  task: string;
+  states: StateLine[];
+  logs: LogLine[];
+  logs_cut: number;
+  key: KeyPart[];
+  reason: string;
+  error: { type: string; message: string; traceback: string } | null;
+  inputs: string[];
+  outputs: string[];
+}
+
+/** What `mount(...).update` takes. */
+export type Update =
+  | ViewModel
+  | Patch
+  | { details: Partial<Details> & { task: string } }
+  | { notice: Notice | null };
+/** A banner over the view; `stale` greys the states: nobody says any more that they are true. */
+export interface Notice {
+  text: string;
+  tone: 'busy' | 'lost' | 'error' | 'info';
+  stale?: boolean;
+}
+
+export function isModel(value: unknown): value is ViewModel {
+  const it = value as ViewModel | null;
+  return (
+    typeof it === 'object' &&
+    it !== null &&
+    it.version === VERSION &&
+    typeof it.seq === 'number' &&
+    typeof it.run?.id === 'string' &&
+    Array.isArray(it.nodes) &&
+    Array.isArray(it.edges)
+  );
+}
+
+export function isPatch(value: unknown): value is Patch {
+  const it = value as Patch | null;
+  return typeof it === 'object' && it !== null && typeof it.base === 'number' && Array.isArray(it.removed);
+}
