@@ -8,37 +8,44 @@ Source: the transition tables of h11.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import product
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import ClearTimer, Effect, Enter, Interrupt, SetTimer
 from prefect_nb.core.events import Event
+from prefect_nb.core.reasons import Reason
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.states import EDGES, State, StateName
 from prefect_nb.errors import IllegalTransition
 
-__all__ = ["ILLEGAL", "MOVES", "TASK_EVENTS", "Handler", "Move", "moved_to"]
+__all__ = ["ILLEGAL", "MOVES", "TASK_EVENTS", "Handler", "Move", "crashed", "moved_to"]
 
 N = StateName
 Move = tuple[Visit, tuple[Effect, ...]]
 Handler = Callable[[Run, Visit, ev.TaskEvent], Move]
+_NOTHING: Mapping[str, object] = {}
 
 
-def moved_to(visit: Visit, name: StateName, event: Event, message: str = "", **data: object) -> Visit:
-    """The visit in another state; :class:`IllegalTransition` if the edge is not in the table."""
+def moved_to(
+    visit: Visit,
+    name: StateName,
+    event: Event,
+    message: str = "",
+    data: Mapping[str, object] = _NOTHING,
+    **changes: object,
+) -> Visit:
+    """The visit in another state, with fields changed; :class:`IllegalTransition` if the table has no such edge."""
     if name not in EDGES[visit.state.name]:
         raise IllegalTransition(f"{visit.id} cannot go from {visit.state.label} to {name.label}", visit=visit.id)
-    ended = event.at if name.final else None
-    return evolved(visit, state=State(name, event.at, message, data), ended_at=ended)
+    changes["state"] = State(name, event.at, message, data)
+    changes["ended_at"] = event.at if name.final else None
+    return evolved(visit, **changes)
 
 
-def movedmoved_to(visit: Visit, name: StateName, event: Event, message: str = "", **data: object) -> Visit:
-    """The visit in another state; :class:`IllegalTransition` if the edge is not in the table."""
-    if name not in EDGES[visit.state.name]:
-        raise IllegalTransition(f"{visit.id} cannot go from {visit.state.label} to {name.label}", visit=visit.id)
-    ended = event.at if name.final else None
-    return evolved(visit, state=State(name, event.at, message, data), ended_at=ended)
+def crashed(visit: Visit, event: Event, last_seen: float | None = None) -> Visit:
+    """The visit after the end of the process that ran its body."""
+    return moved_to(visit, N.CRASHED, event, "its kernel or process vanished", {"last_seen": last_seen})
 
 
 def _same(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -46,21 +53,26 @@ def _same(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     return visit, ()
 
 
-def _grant(visit: Visit, event: Event) -> Move:
+def _grant(visit: Visit, event: Event, key: str, reason: Reason | None) -> Move:
     token, attempt = visit.token + 1, visit.attempt + 1
-    granted = evolved(moved_to(visit, N.SUBMITTED, event), token=token, attempt=attempt)
+    granted = moved_to(visit, N.SUBMITTED, event, token=token, attempt=attempt, key=key, reason=reason)
     return granted, (Enter(visit.id, token, attempt),)
 
 
 def _resolved(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.KeyResolved)
-    return _grant(evolved(visit, key=event.key, reason=event.reason), event)
+    if run.closed:  # whoever attaches to the run is asked again
+        return visit, ()
+    return _grant(visit, event, event.key, event.reason)
 
 
 def _reused(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.ResultReused)
-    known = evolved(
+    cached = moved_to(
         visit,
+        N.CACHED,
+        event,
+        event.reason.sentence,
         key=event.key,
         result=event.result,
         reason=event.reason,
@@ -68,19 +80,38 @@ def _reused(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
         cached_age_s=event.age_s,
         saved_s=event.saved_s,
     )
-    return moved_to(known, N.CACHED, event, event.reason.sentence), ()
+    return cached, ()
 
 
 def _entered(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.BodyEntered)
     if event.token != visit.token:
         return visit, ()
-    started = visit.started_at if visit.started_at is not None else event.at
+    started = event.at if visit.started_at is None else visit.started_at
     message = f"attempt {visit.attempt}/{visit.spec.retry.attempts}" if visit.spec.retry.count else ""
-    running = evolved(moved_to(visit, N.RUNNING, event, message), started_at=started)
+    running = moved_to(visit, N.RUNNING, event, message, started_at=started)
     if visit.spec.timeout is None:
         return running, ()
     return running, (SetTimer(visit.id, visit.token, "timeout", event.at + visit.spec.timeout),)
+
+
+def _entered_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """The first interrupt found no body; this one does."""
+    assert isinstance(event, ev.BodyEntered)
+    if event.token != visit.token:
+        return visit, ()
+    started = event.at if visit.started_at is None else visit.started_at
+    return evolved(visit, started_at=started), (Interrupt(visit.id, visit.token, "cancel"),)
+
+
+def _late(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """An end of an attempt that ended before changes nothing; one of an attempt that never began is a fault."""
+    assert isinstance(event, _BODY_ENDS)
+    if event.token < visit.token or visit.state.name is N.RETRYING:
+        return visit, ()
+    raise IllegalTransition(
+        f"{visit.id} is {visit.state.label}: {_wording(visit.state.name, type(event))}", visit=visit.id, event=event
+    )
 
 
 def _returned(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -88,8 +119,7 @@ def _returned(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     message = "finished before it could be stopped" if visit.state.name is N.CANCELLING else event.note
-    done = evolved(visit, result=event.result, note=event.note, error=None)
-    return moved_to(done, N.SUCCESS, event, message), ()
+    return moved_to(visit, N.SUCCESS, event, message, result=event.result, note=event.note, error=None), ()
 
 
 def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -97,16 +127,17 @@ def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     error, retry = event.error, visit.spec.retry
-    failed = evolved(visit, error=error)
     summary = f"{error.type}: {error.message}".splitlines()[0][:200] if error.message else error.type
     if event.retryable and retry.allows(visit.attempt, error.types):
         due = event.at + retry.wait(visit.attempt, f"{run.id}/{visit.id}")
-        waiting = moved_to(failed, N.RETRYING, event, summary, due=due, next_attempt=visit.attempt + 1)
+        data = {"due": due, "next_attempt": visit.attempt + 1}
+        waiting = moved_to(visit, N.RETRYING, event, summary, data, error=error)
         return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", due))
     if error.kind == "timeout":
+        limit = "its limit" if visit.spec.timeout is None else f"{visit.spec.timeout:g} s"
         how = "stopped" if error.hard else "soft: the body was not stopped"
-        return moved_to(failed, N.TIMED_OUT, event, f"over {visit.spec.timeout:g} s, {how}", hard=error.hard), ()
-    return moved_to(failed, N.FAILED, event, summary), ()
+        return moved_to(visit, N.TIMED_OUT, event, f"over {limit}, {how}", {"hard": error.hard}, error=error), ()
+    return moved_to(visit, N.FAILED, event, summary, error=error), ()
 
 
 def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -114,7 +145,7 @@ def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Mov
     if event.token != visit.token:
         return visit, ()
     told = f"{visit.state.message}; it raised {event.error.type} while stopping".lstrip("; ")
-    return moved_to(evolved(visit, error=event.error), N.CANCELLED, event, told), ()
+    return moved_to(visit, N.CANCELLED, event, told, error=event.error), ()
 
 
 def _skipped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -136,8 +167,8 @@ def _timer(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.TimerFired)
     if event.token != visit.token:
         return visit, ()
-    if event.kind == "retry" and visit.state.name is N.RETRYING:
-        return _grant(visit, event)
+    if event.kind == "retry" and visit.state.name is N.RETRYING and not run.closed:
+        return _grant(visit, event, visit.key, visit.reason)
     if event.kind == "timeout" and visit.state.name is N.RUNNING:
         return visit, (Interrupt(visit.id, visit.token, "timeout"),)
     return visit, ()
@@ -170,7 +201,7 @@ def _invalidated(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
 
 def _lost(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.WorkerLost)
-    return moved_to(visit, N.CRASHED, event, "its kernel or process vanished", last_seen=event.last_seen), ()
+    return crashed(visit, event, event.last_seen), ()
 
 
 TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
@@ -195,7 +226,7 @@ MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.PENDING, ev.KeyResolved): _resolved,
     (N.PENDING, ev.ResultReused): _reused,
     (N.SUBMITTED, ev.BodyEntered): _entered,
-    (N.CANCELLING, ev.BodyEntered): _same,
+    (N.CANCELLING, ev.BodyEntered): _entered_while_cancelling,
     (N.RUNNING, ev.BodyReturned): _returned,
     (N.CANCELLING, ev.BodyReturned): _returned,
     (N.RUNNING, ev.BodyRaised): _raised,
@@ -211,6 +242,8 @@ MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.SUBMITTED, ev.WorkerLost): _lost,
     (N.RUNNING, ev.WorkerLost): _lost,
     (N.CANCELLING, ev.WorkerLost): _lost,
+    **{(N.RETRYING, end): _late for end in _BODY_ENDS},
+    **{(N.SUBMITTED, end): _late for end in (ev.BodyReturned, ev.BodyRaised, ev.BodySkipped)},
     **{(name, ev.CancelRequested): _cancel_waiting for name in _WAITING},
     **{(name, ev.SkipRequested): _skip_waiting for name in _WAITING},
     **{(name, ev.WorkerLost): _same for name in _WAITING},  # they wait in the store, not in a process

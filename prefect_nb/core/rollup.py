@@ -1,10 +1,15 @@
-"""A run's state, from the states of its visits; the first rule that matches wins."""
+"""A run's state, from the states of its visits; the first rule that matches wins.
+
+A final run has final visits only, with one exception: a run whose worker vanished is Crashed at once and keeps what had
+not begun waiting, so that whoever resumes it can go on.
+"""
 
 from __future__ import annotations
 
 from prefect_nb.core.events import Event
 from prefect_nb.core.run import Run, evolved
-from prefect_nb.core.states import State, StateName, StateType
+from prefect_nb.core.states import RUN_EDGES, State, StateName, StateType
+from prefect_nb.errors import IllegalTransition
 
 __all__ = ["rolled_up"]
 
@@ -14,20 +19,28 @@ _STOPPED = (N.CANCELLED, N.NOT_RUN)
 
 
 def rolled_up(run: Run, event: Event) -> Run:
-    """The run with its state brought up to date; unchanged, as an object too, when the state's name stays."""
+    """The run with its version counted up and its state brought up to date.
+
+    Raises
+    ------
+    IllegalTransition
+        If the table of run states has no such move: a fault of the machine.
+    """
     name, message = _name(run)
     version = run.version + 1
     if name is run.state.name and message == run.state.message:
         return evolved(run, version=version)
-    ended = event.at if name.type.final else None
+    if name is not run.state.name and name not in RUN_EDGES[run.state.name]:
+        raise IllegalTransition(f"run {run.id} cannot go from {run.state.label} to {name.label}", run=run.id)
+    ended = event.at if name.final else None
     return evolved(run, state=State(name, event.at, message), ended_at=ended, version=version)
 
 
 def _name(run: Run) -> tuple[StateName, str]:
-    if run.lost:
-        return N.CRASHED, "its kernel or process vanished; it can be resumed"
     if run.cancelled:
         return (N.CANCELLED, "") if not run.active else (N.CANCELLING, "")
+    if run.lost:
+        return N.CRASHED, "its kernel or process vanished; it can be resumed"
     if run.closed and run.interrupted:
         return N.PAUSED, "interrupted; it can be resumed"
     if run.active:
@@ -38,8 +51,8 @@ def _name(run: Run) -> tuple[StateName, str]:
 
 
 def _busy(run: Run) -> tuple[StateName, str]:
-    waiting = run.tally.get(N.PAUSED, 0) + run.tally.get(N.SUSPENDED, 0)
-    if waiting and waiting == run.active:
+    paused = run.tally.get(N.PAUSED, 0) + run.tally.get(N.SUSPENDED, 0)
+    if paused and paused + run.tally.get(N.PENDING, 0) == run.active:
         return N.PAUSED, ""
     return N.RUNNING, ""
 

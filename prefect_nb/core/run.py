@@ -23,9 +23,10 @@ T = TypeVar("T", "Run", "Visit")
 
 def evolved(value: T, **changes: object) -> T:
     """A copy of a run or visit with some fields changed; the original stays as it was."""
+    fields = value.__dict__.copy()
+    fields.update(changes)
     new = object.__new__(type(value))
-    new.__dict__.update(value.__dict__)
-    new.__dict__.update(changes)
+    object.__setattr__(new, "__dict__", fields)
     return new
 
 
@@ -34,7 +35,8 @@ class Visit:
     """One visit as the machine sees it.
 
     `version` counts its changes and `token` its permissions to run, both from 0; `attempt` counts entries of the body;
-    times are seconds since the epoch, UTC. `message` notes (``note``) say why a success was not stored.
+    times are seconds since the epoch, UTC; `note` says why a success was not stored. `unmet` counts what is upstream
+    and not final yet; it follows from other visits, so counting down is no change of its own: `version` stays.
     """
 
     id: VisitId
@@ -42,6 +44,7 @@ class Visit:
     state: State
     planned_at: float
     upstream: tuple[VisitId, ...] = ()
+    unmet: int = 0
     parent: VisitId | None = None
     cell: str | None = None
     version: int = 0
@@ -72,7 +75,8 @@ class Run:
     """A run as the machine sees it.
 
     `tally` counts the states of each task's latest visit (children of a cell are their parent's affair), `active`
-    counts visits that are not final; both only save work.
+    counts visits that are not final; `waiting` names, under each visit that is not final, those that wait for its end.
+    All three only save work.
     """
 
     id: str = ""

@@ -1,8 +1,8 @@
 """The vocabulary of states and the table of legal moves.
 
-Rules of this room: logic looks at the *type* only, names refine it for people; a final state is never left (a person's
-second wish makes a new visit); the table below is the only list of legal moves, and the diagram in the docs and the
-legend in the views are made from it.
+Rules of this room: logic looks at the *type* only, names refine it for people; a visit's final state is never left (a
+person's second wish makes a new visit), a run's only by another worker that resumes it; the two tables below are the
+only lists of legal moves, and the diagrams in the docs and the legend in the views are made from them.
 
 Source: the state table of the founding system and its successor, completed where its own rules need an edge
 (forced by a person, hydration failed, cancel during a retry wait, time-out while cancelling).
@@ -16,7 +16,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Any
 
-__all__ = ["EDGES", "State", "StateName", "StateType"]
+__all__ = ["EDGES", "RUN_EDGES", "State", "StateName", "StateType"]
 
 
 class StateType(Enum):
@@ -32,17 +32,14 @@ class StateType(Enum):
     CANCELLED = "CANCELLED"
     CRASHED = "CRASHED"
 
-    @property
-    def final(self) -> bool:
-        """Whether nothing can follow."""
-        return self in _FINAL
-
-
-_FINAL = frozenset({StateType.COMPLETED, StateType.FAILED, StateType.CANCELLED, StateType.CRASHED})
+    def __init__(self, value: str) -> None:
+        self.final = value in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 
 class StateName(Enum):
     """The names people see: (name, type, glyph, wording)."""
+
+    __hash__ = object.__hash__  # members are unique; the inherited hash is a Python call in the hottest lookups
 
     SCHEDULED = ("Scheduled", StateType.SCHEDULED, "◷", "due at its start time")
     LATE = ("Late", StateType.SCHEDULED, "◷", "its start time passed and nobody picked it up")
@@ -74,11 +71,7 @@ class StateName(Enum):
         self.type = type_
         self.glyph = glyph
         self.wording = wording
-
-    @property
-    def final(self) -> bool:
-        """Whether nothing can follow."""
-        return self.type.final
+        self.final = type_.final
 
     @classmethod
     def of(cls, label: str) -> StateName:
@@ -108,18 +101,34 @@ EDGES: Mapping[StateName, frozenset[StateName]] = MappingProxyType(
         _N.SUSPENDED: frozenset({_N.RESUMING} | _WAITING_ENDS),
         _N.RUNNING: frozenset(
             {_N.SUCCESS, _N.FAILED, _N.TIMED_OUT, _N.VALIDATION_FAILED, _N.SKIPPED, _N.PAUSED, _N.RETRYING, _N.LOOPED}
-            | {_N.SUSPENDED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED, _N.OPEN}
+            | {_N.SUSPENDED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED}
         ),
         _N.LOOPED: frozenset({_N.RUNNING, _N.RETRYING, _N.CANCELLING, _N.CRASHED}),
         _N.MAPPED: frozenset({_N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLING, _N.CRASHED}),
-        _N.OPEN: frozenset(
-            {_N.RUNNING, _N.PAUSED, _N.SUSPENDED, _N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLED, _N.CRASHED}
-        ),
+        _N.OPEN: frozenset(),  # the state of a run, never of a visit
         _N.CANCELLING: frozenset({_N.CANCELLED, _N.SUCCESS, _N.FAILED, _N.TIMED_OUT, _N.SKIPPED, _N.CRASHED}),
         **{name: frozenset[StateName]() for name in StateName if name.final},
     }
 )
-"""From each state, the states that may follow; finals lead nowhere."""
+"""From each state of a visit, the states that may follow; finals lead nowhere."""
+
+_RUN_ENDS = {_N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLED, _N.CRASHED}
+RUN_EDGES: Mapping[StateName, frozenset[StateName]] = MappingProxyType(
+    {
+        _N.PENDING: frozenset({_N.OPEN, _N.RUNNING}),
+        _N.OPEN: frozenset({_N.RUNNING, _N.PAUSED} | _RUN_ENDS),
+        _N.RUNNING: frozenset({_N.OPEN, _N.PAUSED, _N.CANCELLING} | _RUN_ENDS),
+        _N.PAUSED: frozenset({_N.OPEN, _N.RUNNING, _N.CANCELLING} | _RUN_ENDS),
+        _N.CANCELLING: frozenset({_N.CANCELLED}),
+        # only another worker that takes the run over leads out of these two
+        _N.FAILED: frozenset({_N.OPEN, _N.RUNNING}),
+        _N.CRASHED: frozenset({_N.OPEN, _N.RUNNING, _N.PAUSED}),
+        _N.SUCCESS: frozenset(),
+        _N.SKIPPED: frozenset(),
+        _N.CANCELLED: frozenset(),
+    }
+)
+"""From each state of a run, the states that may follow; other states no run has."""
 
 
 @dataclass(frozen=True, slots=True)
