@@ -1,0 +1,134 @@
+"""Saves values and gives them back, or says why not: serializer, envelope and place in one.
+
+Knows all of `results` and a store's result rows; must not know tasks, keys of tasks or when something may be reused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect_nb.errors import ResultUnavailable
+from prefect_nb.protocols import ResultRow, Serializer, Store
+from prefect_nb.results.envelope import Opened, open_envelope, seal
+from prefect_nb.results.serializers import PickleSerializer, PlainSerializer
+from prefect_nb.results.storage import FileId, FileResults
+
+__all__ = ["INLINE_LIMIT", "Vault"]
+
+INLINE_LIMIT = 32 * 1024
+_CONTEXT = "result"
+
+
+class Vault:
+    """Where a run's values are kept.
+
+    Parameters
+    ----------
+    store : Store
+        Holds the rows, and small values.
+    files : FileResults
+        Holds large values.
+    key : bytes
+        32 bytes that sign what is written and verify what is read.
+    serializers : sequence of Serializer
+        Tried in order before pickle.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        files: FileResults,
+        key: bytes,
+        *,
+        serializers: Sequence[Serializer] = (PlainSerializer(),),
+    ) -> None:
+        self._store = store
+        self._files = files
+        self._key = key
+        self._serializers = tuple(serializers)
+        self._verified: dict[str, FileId] = {}
+
+    def save(self, value: object, *, namespace: Mapping[str, Any], cost_s: float = 0.0) -> tuple[str, ResultRow]:
+        """Write a value down; its digest and the row to append with the commit that refers to it.
+
+        A large value's file is on the disk when this returns; a small one travels in the row.
+
+        Raises
+        ------
+        Unstorable
+            Naming the part at fault.
+        StoreFull, StoreReadOnly, StoreError
+            If the file cannot be written.
+        """
+        serializer = next((s for s in self._serializers if s.can(value)), None) or PickleSerializer(namespace)
+        sealed = seal(serializer.dump(value), codec=serializer.name, context=_CONTEXT, key=self._key)
+        inline: bytes | None = None
+        if sealed.size <= INLINE_LIMIT:
+            inline = b"".join(sealed.pieces)
+        else:
+            self._files.put(sealed.address, sealed.pieces, sealed.size)
+        return sealed.address, ResultRow(sealed.address, sealed.size, serializer.name, inline, cost_s)
+
+    def load(self, digest: str, *, namespace: Mapping[str, Any]) -> object:
+        """The value again; arrays are mapped from the file, and writing to them changes nobody else's.
+
+        Raises
+        ------
+        ResultUnavailable
+            If it is missing, evicted, damaged (its file is set aside), signed with another key, or needs a definition
+            that the namespace lacks.
+        """
+        row = self._store.result(digest)
+        if row is None:
+            raise ResultUnavailable(
+                f"there is no stored result {digest[:12]}", hint="it was evicted; run the task again", digest=digest
+            )
+        opened = self._open_inline(digest, row.inline) if row.inline is not None else self._open_file(digest)
+        codecs = {serializer.name: serializer for serializer in (*self._serializers, PickleSerializer(namespace))}
+        if opened.codec not in codecs:
+            raise ResultUnavailable(
+                f"result {digest[:12]} was written with {opened.codec!r}, which this version cannot read",
+                hint="install what wrote it, or run the task again",
+                digest=digest,
+            )
+        return codecs[opened.codec].load(opened.buffers)
+
+    def evict(self, need: int = 0) -> list[str]:
+        """Make room for `need` bytes under the quota; the digests of what was dropped."""
+        dropped = list(self._store.evict(need))
+        for digest in dropped:
+            self._verified.pop(digest, None)
+            self._files.delete(digest)
+        return dropped
+
+    def sweep(self) -> int:
+        """Remove files that no row refers to and that are a day old; bytes freed."""
+        return self._files.sweep(lambda digest: self._store.result(digest) is not None)
+
+    def _open_inline(self, digest: str, data: bytes) -> Opened:
+        # A copy, so that arrays in it can be written to.
+        return self._checked(digest, open_envelope(memoryview(bytearray(data)), context=_CONTEXT, key=self._key))
+
+    def _open_file(self, digest: str) -> Opened:
+        data, identity = self._files.get(digest)
+        known = self._verified.get(digest) == identity
+        try:
+            opened = self._checked(digest, open_envelope(data, context=_CONTEXT, key=self._key, verified=known))
+        except ResultUnavailable as error:
+            if error.fields.get("damaged"):
+                self._verified.pop(digest, None)
+                self._files.quarantine(digest)
+            raise
+        self._verified[digest] = identity
+        return opened
+
+    def _checked(self, digest: str, opened: Opened) -> Opened:
+        if opened.address != digest:
+            raise ResultUnavailable(
+                f"under the address of result {digest[:12]} lies another one, {opened.address[:12]}",
+                hint="somebody moved files; the file is set aside, run the task again",
+                digest=digest,
+                damaged=True,
+            )
+        return opened
