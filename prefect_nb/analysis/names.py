@@ -69,6 +69,8 @@ class Names:
     temporaries : frozenset of str
         Names bound and deleted again (``del tmp``, ``except … as e``): unbound when the cell ends, neither read nor
         written.
+    order : tuple of str
+        `writes`, in the order in which they are first bound.
     """
 
     reads: frozenset[str] = frozenset()
@@ -90,6 +92,7 @@ class Names:
     soft: frozenset[str] = frozenset()
     late: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     temporaries: frozenset[str] = frozenset()
+    order: tuple[str, ...] = ()
 
 
 def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:
@@ -151,6 +154,7 @@ def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:
         soft=frozenset(name for name, certain in seen.reads.items() if not certain),
         late=late,
         temporaries=gone - deletes - writes,
+        order=tuple(name for name in cell.origins if name in writes),
     )
 
 
