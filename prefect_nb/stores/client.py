@@ -13,7 +13,6 @@ import select
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, wait
@@ -34,7 +33,7 @@ _BOOT = (
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _LOG_LIMIT = 1 << 20
 _PIPE = 1 << 20
-_RESTARTS, _RESTARTS_S = 5, 10.0
+_FRUITLESS = 5
 _END_S = 35.0
 
 
@@ -80,7 +79,7 @@ class OwnerClient:
         self._numbers = 0
         self._closing = False
         self._broken: StoreError | None = None
-        self._starts: deque[float] = deque(maxlen=_RESTARTS)
+        self._fruitless = 0
         self._writer: threading.Thread | None = None
         prepare(directory)
         self._process, self.network, self._unpacker = self._start()
@@ -193,13 +192,11 @@ class OwnerClient:
         with self._lock:
             self._hang_up()
             self._process.wait()
-            if self._closing:
-                return False
-            now = time.monotonic()
-            tired = len(self._starts) == _RESTARTS and now - self._starts[0] < _RESTARTS_S
-            self._starts.append(now)
+            self._fruitless += 1
             try:
-                if tired:
+                if self._closing:
+                    raise self._closed()
+                if self._fruitless > _FRUITLESS:
                     raise StoreError(
                         f"the process that owns the store {self._directory} dies again and again",
                         hint=f"see {os.path.join(self._directory, 'owner.log')}, then restart the kernel",
@@ -293,6 +290,7 @@ class OwnerClient:
             self._on_signal(payload)
             return
         with self._lock:
+            self._fruitless = 0
             request = self._pending.pop(n, None)
         if request is None:
             return

@@ -94,9 +94,9 @@ class ProcessStore(RowStore):
             self._wishes.put(wish)
 
     def _restarted(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
-        for worker in self._workers:
+        for worker in list(self._workers):
             yield "hold", (worker,)
-        for run, after in self._watches.items():
+        for run, after in list(self._watches.items()):
             yield "watch", (run, after)
 
     def _dispatch(self) -> None:

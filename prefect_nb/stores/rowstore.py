@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_nb.core.events import Event
@@ -48,7 +48,7 @@ class Liveness:
         Monotonic seconds.
     """
 
-    def __init__(self, directory: str, clock: Any = time.monotonic) -> None:
+    def __init__(self, directory: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._directory = directory
         self._clock = clock
         self._me = identity()
@@ -70,7 +70,7 @@ class Liveness:
         if seen != beat:
             self._beats[worker] = (beat, self._clock())
             return True
-        return bool(self._clock() - since < LEASE_S)
+        return self._clock() - since < LEASE_S
 
     def _locked(self, worker: str) -> bool:
         try:

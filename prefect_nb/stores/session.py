@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_nb.stores.database import Answer, Database
@@ -31,9 +31,20 @@ class Session:
         The process whose life the worker rows stand for.
     results : str
         Directory of the result files, for checks.
+    clock : callable, optional
+        Monotonic seconds.
     """
 
-    def __init__(self, database: Database, name: str, pid: int, results: str = "") -> None:
+    def __init__(
+        self,
+        database: Database,
+        name: str,
+        pid: int,
+        results: str = "",
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
         self._database = database
         self._name = name
         self._pid = pid
@@ -65,7 +76,7 @@ class Session:
             lock = FileLock(os.path.join(self._database.directory, "workers", worker + ".lock"))
             lock.acquire()
             self._locks[worker] = lock
-            self._next_beat = time.monotonic() + BEAT_S
+            self._next_beat = self._clock() + BEAT_S
 
     def read(self, op: str, args: tuple[Any, ...]) -> Any:
         """Answer a question."""
@@ -107,12 +118,12 @@ class Session:
 
     def due(self) -> float:
         """Seconds until :meth:`tend` has something to do."""
-        return max(0.0, self._next_beat - time.monotonic()) if self._locks else BEAT_S
+        return max(0.0, self._next_beat - self._clock()) if self._locks else BEAT_S
 
     def tend(self) -> None:
         """Renew the heartbeat when it is due, and note which results were used."""
-        if self._locks and time.monotonic() >= self._next_beat:
-            self._next_beat = time.monotonic() + BEAT_S
+        if self._locks and self._clock() >= self._next_beat:
+            self._next_beat = self._clock() + BEAT_S
             self._do("beat", self._name)
             self._note_use()
 
