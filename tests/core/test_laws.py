@@ -1,0 +1,279 @@
+"""Laws that hold in every possible life of a run."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from itertools import pairwise
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from simulation import Story, finish, play
+
+from prefect_nb.core import effects as ef
+from prefect_nb.core import events as ev
+from prefect_nb.core.fold import fold
+from prefect_nb.core.machine import step
+from prefect_nb.core.run import Run, Visit, evolved
+from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import EDGES, RUN_EDGES, StateName, StateType
+
+N = StateName
+WITH_BODY = (N.SUBMITTED, N.RUNNING, N.CANCELLING)
+
+stories = st.builds(play, st.lists(st.integers(0, 2**20), max_size=45), live=st.booleans())
+law = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+
+
+def lives(story: Story) -> dict[VisitId, list[Visit]]:
+    """Every visit with all its versions, in order."""
+    found: dict[VisitId, list[Visit]] = {}
+    for one in story.steps:
+        for visit in one.after.visits.values():
+            if one.before.visits.get(visit.id) is not visit:
+                found.setdefault(visit.id, []).append(visit)
+    return found
+
+
+@law
+@given(stories)
+def test_finals_absorb(story: Story) -> None:
+    """Nothing changes a final visit, except that its result may be declared unfit."""
+    for life in lives(story).values():
+        ended = [v for v in life if v.state.final]
+        assert len({(v.state, v.token, v.attempt, v.result, v.error, v.ended_at) for v in map(_hashable, ended)}) <= 1
+
+
+def _hashable(visit: Visit) -> Visit:
+    return evolved(visit, state=(visit.state.name, visit.state.at, visit.state.message))
+
+
+@law
+@given(stories)
+def test_every_move_is_an_edge(story: Story) -> None:
+    """Visits and runs only ever move along their tables."""
+    for life in lives(story).values():
+        names = [N.PENDING, *(v.state.name for v in life)]
+        assert all(b is a or b in EDGES[a] for a, b in pairwise(names))
+    names = [one.after.state.name for one in story.steps]
+    assert all(b is a or b in RUN_EDGES[a] for a, b in pairwise(names))
+
+
+@law
+@given(stories)
+def test_a_final_run_has_final_visits_only(story: Story) -> None:
+    """When a run is final all its visits are; only a lost run keeps what had not begun."""
+    for one in story.steps:
+        states = [v.state for v in one.after.visits.values()]
+        if one.after.state.final and not one.after.lost:
+            assert all(s.final for s in states)
+        if one.after.lost:
+            assert not any(s.name in WITH_BODY for s in states)
+
+
+@law
+@given(stories)
+def test_every_story_can_end(story: Story) -> None:
+    """A run that is closed and whose bodies have stopped is final, and so is everything in it unless it was lost."""
+    ended = finish(story)
+    assert ended.run.state.final
+    assert ended.run.lost or all(v.state.final for v in ended.run.visits.values())
+
+
+@law
+@given(stories)
+def test_attempts_stay_within_the_policy(story: Story) -> None:
+    """A body is entered at most once per attempt, and attempts never exceed 1 + retries."""
+    enters = Counter(e.visit for one in story.steps for e in one.effects if isinstance(e, ef.Enter))
+    for visit in story.run.visits.values():
+        assert enters[visit.id] == visit.attempt <= visit.spec.retry.attempts
+
+
+@law
+@given(stories)
+def test_tokens_grow_and_every_entry_meets_one_end(story: Story) -> None:
+    """Each permission is one more than the last, and is granted only after the one before it has ended."""
+    for visit_id, life in lives(story).items():
+        granted = [
+            e.token for one in story.steps for e in one.effects if isinstance(e, ef.Enter) and e.visit == visit_id
+        ]
+        assert granted == list(range(1, len(granted) + 1))
+        for token in granted:
+            under = [v.state.name for v in life if v.token == token]
+            with_body = [name in WITH_BODY for name in under]
+            assert with_body == sorted(with_body, reverse=True)  # a body, and then none: it ends once
+            assert token == granted[-1] or under[-1] is N.RETRYING
+
+
+@law
+@given(stories)
+def test_what_is_upstream_is_final_first(story: Story) -> None:
+    """Nothing is resolved or entered while something upstream of it could still change."""
+    for one in story.steps:
+        for effect in one.effects:
+            if isinstance(effect, ef.Resolve | ef.Enter):
+                upstream = one.after.visits[effect.visit].upstream
+                assert all(one.after.visits[up].state.type is StateType.COMPLETED for up in upstream)
+
+
+@law
+@given(stories)
+def test_failure_beats_skip(story: Story) -> None:
+    """A task with a failed upstream never ends as skipped by its trigger, whatever else was skipped."""
+    for one in story.steps:
+        for visit in one.after.visits.values():
+            old = one.before.visits.get(visit.id)
+            fresh = visit.state.name is N.SKIPPED and (old is None or old.state.name is not N.SKIPPED)
+            if fresh and visit.reason is not None and visit.reason.code.code == "upstream-skipped":
+                kinds = [one.after.visits[up].state.type for up in visit.upstream]
+                assert set(kinds) == {StateType.COMPLETED}
+
+
+@law
+@given(stories)
+def test_stale_permissions_move_nothing(story: Story) -> None:
+    """An event that quotes an older token leaves the run exactly as it was and gives no order."""
+    for one in story.steps:
+        token = getattr(one.event, "token", None)
+        if token is not None and token != one.before.visits[one.event.visit].token:
+            assert one.after is one.before
+            assert one.effects == ()
+
+
+@law
+@given(stories)
+def test_settled_once(story: Story) -> None:
+    """Each visit is settled exactly once: in the step that made it final."""
+    settled = Counter(e.visit for one in story.steps for e in one.effects if isinstance(e, ef.Settle))
+    assert settled == Counter(v.id for v in story.run.visits.values() if v.state.final)
+    for one in story.steps:
+        for effect in one.effects:
+            if isinstance(effect, ef.Settle):
+                old = one.before.visits.get(effect.visit)
+                assert one.after.visits[effect.visit].state.final
+                assert old is None or not old.state.final
+
+
+@law
+@given(stories)
+def test_a_closed_run_grants_nothing(story: Story) -> None:
+    """Between the close of a run and the next attachment no body may begin."""
+    for one in story.steps:
+        if one.after.closed or one.after.cancelled:
+            assert not any(isinstance(e, ef.Resolve | ef.Enter) for e in one.effects)
+
+
+@law
+@given(stories)
+def test_no_order_is_lost(story: Story) -> None:
+    """In an open run every visit that waits for nothing has been told what to do: to resolve, to enter, or when."""
+    known: set[tuple[VisitId, str, int]] = set()
+    for one in story.steps:
+        for e in one.effects:
+            known.add((e.visit, type(e).__name__, getattr(e, "token", 0)))
+        if one.after.closed or one.after.cancelled:
+            continue
+        for v in one.after.visits.values():
+            if v.state.name is N.PENDING and all(one.after.visits[u].state.final for u in v.upstream):
+                assert (v.id, "Resolve", 0) in known
+            if v.state.name is N.RETRYING:
+                assert (v.id, "SetTimer", v.token) in known
+            if v.state.name is N.SUBMITTED:
+                assert (v.id, "Enter", v.token) in known
+
+
+@law
+@given(stories)
+def test_every_changed_visit_is_named(story: Story) -> None:
+    """A visit whose version grew is named by the event or by an order, so that its row gets written."""
+    for one in story.steps:
+        named = {e.visit for e in one.effects} | {getattr(one.event, "visit", None)}
+        for visit in one.after.visits.values():
+            old = one.before.visits.get(visit.id)
+            if old is None or visit.version != old.version:
+                assert visit.id in named
+                assert visit.version == (0 if old is None else old.version) + 1
+
+
+@law
+@given(stories)
+def test_counts_agree_with_what_they_count(story: Story) -> None:
+    """`tally`, `active`, `unmet` and `latest` only save work: recounting gives the same."""
+    run = story.run
+    tops = [v for v in run.visits.values() if v.parent is None]
+    latest = {v.id.task: v for v in tops}
+    assert {task: run.visits[v] for task, v in run.latest.items()} == latest
+    assert Counter(v.state.name for v in latest.values()) == +Counter(run.tally)
+    assert run.active == sum(not v.state.final for v in run.visits.values())
+    for visit in run.visits.values():
+        if visit.state.name is N.PENDING:
+            assert visit.unmet == sum(not run.visits[u].state.final for u in visit.upstream)
+
+
+@law
+@given(stories)
+def test_fold_equals_the_live_state_at_every_prefix(story: Story) -> None:
+    """Folding the first n events gives the state after the n-th, and replaying them gives the same orders."""
+    run = Run()
+    for number, one in enumerate(story.steps):
+        run, effects = step(run, one.event)
+        assert run == one.after
+        assert effects == one.effects
+        if number % 10 == 0:
+            assert fold(story.events[: number + 1]) == one.after
+    assert fold(story.events[5:], fold(story.events[:5])) == story.run
+
+
+@law
+@given(stories)
+def test_events_survive_the_wire(story: Story) -> None:
+    """Every event is itself again after JSON, and the run folded from those is the same."""
+    back = [ev.from_plain(json.loads(json.dumps(ev.to_plain(e)))) for e in story.events]
+    assert back == story.events
+    assert fold(back) == story.run
+
+
+def _downstream(run: Run, visit: VisitId) -> set[VisitId]:
+    found = {visit}
+    for other in run.visits.values():  # planned in order, so one pass is enough
+        if found & set(other.upstream):
+            found.add(other.id)
+    return found
+
+
+def _essence(run: Run) -> tuple[object, ...]:
+    visits = {v.id: {**v.__dict__, "version": None} for v in run.visits.values()}
+    return visits, run.state.name, +Counter(run.tally), run.active
+
+
+@law
+@given(stories)
+def test_unrelated_events_commute(story: Story) -> None:
+    """Two events in a row of visits that share nothing downstream may come in either order."""
+    for first, second in pairwise(story.steps):
+        a, b = first.event, second.event
+        if not (isinstance(a, ev.TaskEvent) and isinstance(b, ev.TaskEvent)):
+            continue
+        if ev.TaskPlanned in (type(a), type(b)) or first.before.state.final or first.after.state.final:
+            continue
+        if _downstream(story.run, a.visit) & _downstream(story.run, b.visit):
+            continue
+        middle, early = step(first.before, b)
+        end, late = step(middle, a)
+        assert _essence(end) == _essence(second.after)
+        assert Counter(early) + Counter(late) == Counter(first.effects) + Counter(second.effects)
+
+
+def test_stories_reach_every_state_that_the_machine_makes() -> None:
+    """The simulation is worth its name: its stories visit every state that some move leads to."""
+    rng = random.Random(7)
+    visits: set[StateName] = set()
+    runs: set[StateName] = set()
+    for number in range(150):
+        story = play([rng.randrange(2**20) for _ in range(45)], live=number % 2 == 0)
+        visits |= {v.state.name for life in lives(story).values() for v in life}
+        runs |= {one.after.state.name for one in story.steps}
+    waiting = {N.SCHEDULED, N.LATE, N.RESUMING, N.QUEUED, N.PAUSED, N.SUSPENDED, N.LOOPED, N.MAPPED}
+    assert visits == set(N) - waiting - {N.OPEN, N.VALIDATION_FAILED}
+    assert runs == set(RUN_EDGES) - {N.PENDING}

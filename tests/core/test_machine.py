@@ -1,0 +1,382 @@
+"""Moves one by one: given a state and an event, the next state and the orders."""
+
+from __future__ import annotations
+
+from itertools import pairwise, product
+
+import pytest
+from simulation import ERROR, TIMEOUT, WHY, end_of_body
+
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import ClearTimer, Effect, Enter, Interrupt, Resolve, SetTimer, Settle
+from prefect_nb.core.machine import step
+from prefect_nb.core.moves import ILLEGAL, MOVES, TASK_EVENTS
+from prefect_nb.core.policy import Retry
+from prefect_nb.core.run import Run, evolved
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.states import EDGES, State, StateName
+from prefect_nb.errors import IllegalTransition
+
+N = StateName
+A, B, C, D = (VisitId(name) for name in "abcd")
+
+
+def opened(live: bool = False) -> Run:
+    return step(Run(), ev.RunOpened(at=0.0, run="r1", flow="f", live=live, worker="w0"))[0]
+
+
+def planned(visit: VisitId = A, *upstream: VisitId, **options: object) -> ev.TaskPlanned:
+    return ev.TaskPlanned(at=1.0, visit=visit, spec=TaskSpec(visit.task, **options), upstream=upstream)
+
+
+def after(*events: ev.Event, run: Run | None = None) -> tuple[Run, tuple[Effect, ...]]:
+    """The run after these events, and the orders of the last one."""
+    run, effects = opened() if run is None else run, ()
+    for event in events:
+        run, effects = step(run, event)
+    return run, effects
+
+
+def keyed(visit: VisitId = A) -> ev.KeyResolved:
+    return ev.KeyResolved(at=2.0, visit=visit, key="k", reason=WHY)
+
+
+def entered(visit: VisitId = A, token: int = 1) -> ev.BodyEntered:
+    return ev.BodyEntered(at=3.0, visit=visit, token=token)
+
+
+def returned(visit: VisitId = A, token: int = 1) -> ev.BodyReturned:
+    return ev.BodyReturned(at=4.0, visit=visit, token=token, result="res")
+
+
+def running(visit: VisitId = A) -> tuple[ev.Event, ...]:
+    return keyed(visit), entered(visit)
+
+
+def succeeded(visit: VisitId = A) -> tuple[ev.Event, ...]:
+    return *running(visit), returned(visit)
+
+
+def raised(visit: VisitId = A, token: int = 1, error: ev.ErrorInfo = ERROR, retryable: bool = True) -> ev.BodyRaised:
+    return ev.BodyRaised(at=4.0, visit=visit, token=token, error=error, retryable=retryable)
+
+
+def cancel(visit: VisitId = A) -> ev.CancelRequested:
+    return ev.CancelRequested(at=5.0, visit=visit, actor="ann")
+
+
+def skip(visit: VisitId = A) -> ev.SkipRequested:
+    return ev.SkipRequested(at=5.0, visit=visit, actor="ann", message="no data today")
+
+
+def fired(kind: str, token: int = 1) -> ev.TimerFired:
+    return ev.TimerFired(at=20.0, visit=A, token=token, kind=kind)
+
+
+RETRYING = (*running(), raised())
+REUSED = ev.ResultReused(at=2.0, visit=A, key="k", result="res", reason=WHY, source_run="r0", age_s=60.0, saved_s=9.0)
+LOST = ev.WorkerLost(at=6.0, visit=A, last_seen=5.5)
+END = [ClearTimer(A), Settle(A)]
+PLAIN, TWICE, LIMIT = planned(), planned(retry=Retry(1, delay=10)), planned(timeout=7.0)
+
+CASES = [
+    ("planned", [PLAIN], "Pending", [Resolve(A)]),
+    ("key resolved", [PLAIN, keyed()], "Submitted", [Enter(A, 1, 1)]),
+    ("reused", [PLAIN, REUSED], "Cached", END),
+    ("entered", [PLAIN, *running()], "Running", []),
+    ("entered with a limit", [LIMIT, *running()], "Running", [SetTimer(A, 1, "timeout", 10.0)]),
+    ("returned", [PLAIN, *succeeded()], "Success", END),
+    ("raised", [PLAIN, *running(), raised()], "Failed", END),
+    ("raised with retries", [TWICE, *RETRYING], "Retrying", [ClearTimer(A), SetTimer(A, 1, "retry", 14.0)]),
+    ("raised, its author says no", [TWICE, *running(), raised(retryable=False)], "Failed", END),
+    ("wait over", [TWICE, *RETRYING, fired("retry")], "Submitted", [Enter(A, 2, 2)]),
+    ("second failure", [TWICE, *RETRYING, fired("retry"), entered(A, 2), raised(A, 2)], "Failed", END),
+    ("limit over", [LIMIT, *running(), fired("timeout")], "Running", [Interrupt(A, 1, "timeout")]),
+    ("timed out", [LIMIT, *running(), fired("timeout"), raised(error=TIMEOUT)], "TimedOut", END),
+    ("a time-out without a limit of ours", [PLAIN, *running(), raised(error=TIMEOUT)], "TimedOut", END),
+    ("skipped by its body", [PLAIN, *running(), end_of_body(ev.BodySkipped, A, 1)], "Skipped", END),
+    ("stopped by its body", [PLAIN, *running(), end_of_body(ev.BodyCancelled, A, 1)], "Cancelled", END),
+    ("cancel while pending", [PLAIN, cancel()], "Cancelled", END),
+    ("cancel while submitted", [PLAIN, keyed(), cancel()], "Cancelling", [Interrupt(A, 1, "cancel")]),
+    ("cancel while running", [PLAIN, *running(), cancel()], "Cancelling", [Interrupt(A, 1, "cancel")]),
+    ("cancel again", [PLAIN, *running(), cancel(), cancel()], "Cancelling", [Interrupt(A, 1, "cancel")]),
+    ("cancel while retrying", [TWICE, *RETRYING, cancel()], "Cancelled", END),
+    ("entered though cancelling", [PLAIN, keyed(), cancel(), entered()], "Cancelling", [Interrupt(A, 1, "cancel")]),
+    ("finished before the stop", [PLAIN, *running(), cancel(), returned()], "Success", END),
+    ("raised while stopping", [TWICE, *running(), cancel(), raised()], "Cancelled", END),
+    ("stopped", [PLAIN, *running(), cancel(), end_of_body(ev.BodyCancelled, A, 1)], "Cancelled", END),
+    ("limit over while cancelling", [LIMIT, *running(), cancel(), fired("timeout")], "Cancelling", []),
+    ("skip while pending", [PLAIN, skip()], "Skipped", END),
+    ("skip while retrying", [TWICE, *RETRYING, skip()], "Skipped", END),
+    ("worker lost while running", [TWICE, *running(), LOST], "Crashed", END),
+    ("worker lost while cancelling", [PLAIN, *running(), cancel(), LOST], "Crashed", END),
+    ("worker lost while retrying", [TWICE, *RETRYING, LOST], "Retrying", []),
+    ("late after the retry", [TWICE, *RETRYING, returned()], "Retrying", []),
+    ("late after the next permission", [TWICE, *RETRYING, fired("retry"), returned()], "Submitted", []),
+    ("late after the next entry", [TWICE, *RETRYING, fired("retry"), entered(A, 2), returned()], "Running", []),
+    ("late timer", [TWICE, *RETRYING, fired("retry"), fired("retry")], "Submitted", []),
+    ("late after the end", [PLAIN, *running(), LOST, returned()], "Crashed", []),
+    ("unfit", [PLAIN, *succeeded(), ev.TaskInvalidated(at=9.0, visit=A)], "Success", []),
+]
+
+
+@pytest.mark.parametrize(("events", "label", "effects"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
+def test_moves(events: list[ev.Event], label: str, effects: list[Effect]) -> None:
+    """Each life leads to its state, and its last event gives exactly its orders."""
+    run, orders = after(*events)
+    assert (label, effects) == (run.visits[A].state.label, list(orders))
+
+
+PAIRS = list(product(N, TASK_EVENTS))
+
+
+def test_the_table_is_total() -> None:
+    """Every pair of a state and an event is a move or is illegal with a wording, never both."""
+    assert set(MOVES) | set(ILLEGAL) == set(PAIRS)
+    assert not set(MOVES) & set(ILLEGAL)
+    assert all(ILLEGAL.values())
+
+
+def _sample(kind: type[ev.TaskEvent], token: int) -> list[ev.TaskEvent]:
+    match kind.__name__:
+        case "KeyResolved":
+            return [keyed()]
+        case "ResultReused":
+            return [REUSED]
+        case "BodyRaised":
+            return [raised(token=token), raised(token=token, error=TIMEOUT)]
+        case "TimerFired":
+            return [fired("retry", token), fired("timeout", token)]
+        case "BodyEntered" | "BodyReturned" | "BodySkipped" | "BodyCancelled" | "LateResultRefused":
+            return [kind(at=9.0, visit=A, token=token)]
+    return [kind(at=9.0, visit=A)]
+
+
+@pytest.mark.parametrize("name", N, ids=lambda n: n.label)
+def test_every_pair_moves_along_an_edge_or_is_refused(name: StateName) -> None:
+    """From each state, each event with a fresh or a stale permission stays, follows an edge, or raises."""
+    run, _ = after(planned(retry=Retry(3)))
+    visit = evolved(run.visits[A], state=State(name, 1.0, "", {"due": 9.0}), token=2, attempt=2)
+    run = evolved(run, visits=run.visits.put(A, visit), tally={name: 1}, active=int(not name.final))
+    run = evolved(run, state=State(N.RUNNING, 0.0))
+    for kind, token in product(TASK_EVENTS, (1, 2)):
+        for event in _sample(kind, token):
+            if (name, kind) in ILLEGAL:
+                with pytest.raises(IllegalTransition, match=name.label):
+                    step(run, event)
+                continue
+            if name is N.SUBMITTED and token == 2 and kind in (ev.BodyReturned, ev.BodyRaised, ev.BodySkipped):
+                with pytest.raises(IllegalTransition, match="no body of it runs"):
+                    step(run, event)
+                continue
+            moved = step(run, event)[0].visits[A].state.name
+            assert moved is name or moved in EDGES[name]
+            assert not name.final or moved is name
+
+
+def test_a_cached_visit_says_where_it_comes_from() -> None:
+    """A reused result leaves its address, source, age and savings on the visit."""
+    visit = after(PLAIN, REUSED)[0].visits[A]
+    assert (visit.result, visit.cached_from, visit.cached_age_s, visit.saved_s) == ("res", "r0", 60.0, 9.0)
+    assert visit.duration_s is None
+
+
+def test_duration_runs_from_the_first_entry() -> None:
+    """Waits between attempts count, time before the first entry does not."""
+    run, _ = after(TWICE, *RETRYING, fired("retry"), entered(A, 2), ev.BodyReturned(at=34.0, visit=A, token=2))
+    assert run.visits[A].duration_s == 31.0
+
+
+# --- what is upstream ---------------------------------------------------------------------------------------------
+
+
+def _end(visit: VisitId, how: str) -> tuple[ev.Event, ...]:
+    return {
+        "ok": succeeded(visit),
+        "failed": (*running(visit), raised(visit)),
+        "skipped": (skip(visit),),
+        "cancelled": (cancel(visit),),
+    }[how]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "label", "detail"),
+    [
+        ("ok", "ok", "Pending", None),
+        ("skipped", "ok", "Skipped", "a"),
+        ("ok", "skipped", "Skipped", "b"),
+        ("skipped", "failed", "TriggerFailed", "b Failed"),
+        ("failed", "skipped", "TriggerFailed", "a Failed"),
+        ("cancelled", "ok", "TriggerFailed", "a Cancelled"),
+        ("failed", "failed", "TriggerFailed", "a Failed"),
+    ],
+)
+def test_triggers_hear_of_ends(first: str, second: str, label: str, detail: str | None) -> None:
+    """A task waits for all its upstream, fails at once with a failed one and is skipped after a skipped one."""
+    run, orders = after(PLAIN, planned(B), planned(C, A, B), *_end(A, first), *_end(B, second))
+    visit = run.visits[C]
+    assert label == visit.state.label
+    assert detail == (visit.reason.detail if visit.reason else None)
+    assert (Resolve(C) in orders) == (label == "Pending")
+
+
+def test_the_root_cause_travels_down() -> None:
+    """Everything below a failure names the task that failed, not the one before it."""
+    run, orders = after(PLAIN, planned(B, A), planned(C, B), *running(), raised())
+    assert [run.visits[v].state.data["cause"] for v in (B, C)] == ["a Failed"] * 2
+    assert [ClearTimer(A), Settle(A), ClearTimer(B), Settle(B), ClearTimer(C), Settle(C)] == list(orders)
+
+
+def test_a_long_chain_ends_without_recursion() -> None:
+    """Five thousand tasks in a row end with the first of them, in one step."""
+    ids = [VisitId(f"t{i}") for i in range(5000)]
+    run, _ = after(planned(ids[0]), *(planned(b, a) for a, b in pairwise(ids)))
+    run, orders = after(skip(ids[0]), run=run)
+    assert {"Skipped"} == {v.state.label for v in run.visits.values()}
+    assert len(orders) == 10_000
+
+
+def test_upstream_named_twice_counts_once() -> None:
+    """A doubled edge neither hangs a task nor resolves it twice."""
+    _, orders = after(PLAIN, planned(B, A, A), *succeeded())
+    assert orders.count(Resolve(B)) == 1
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        ([planned(B, C)], "b#1 waits for c#1, which was never planned"),
+        ([planned(A, A)], "never planned"),
+        ([PLAIN, PLAIN], "planned before"),
+        ([keyed(D)], "never planned"),
+        ([ev.RunClosed(at=1.0), PLAIN], "is closed"),
+        ([ev.RunCancelRequested(at=1.0), PLAIN], "is closed"),
+        ([ev.RunOpened(at=1.0, run="r2", flow="f", live=True, worker="w")], "opened before"),
+        ([ev.RunClosed(at=1.0), ev.RunAttached(at=2.0, worker="w1")], "nothing to resume"),
+    ],
+)
+def test_faults_of_the_caller_are_told(events: list[ev.Event], words: str) -> None:
+    """What cannot happen raises with the run's story instead of moving something."""
+    with pytest.raises(IllegalTransition, match=words):
+        after(*events)
+
+
+def test_nothing_happens_before_the_run_is_opened() -> None:
+    """The first event of a run is RunOpened."""
+    with pytest.raises(IllegalTransition, match="before the run was opened"):
+        step(Run(), PLAIN)
+
+
+# --- the run as a whole -------------------------------------------------------------------------------------------
+
+
+def labels(run: Run) -> dict[str, str]:
+    return {str(v.id): v.state.label for v in run.visits.values()}
+
+
+WORK = (PLAIN, *succeeded(), planned(B, A, retry=Retry(1, delay=60)), planned(C, B), planned(D), *running(B))
+CLOSE, INTERRUPT, GONE = (
+    ev.RunClosed(at=50.0),
+    ev.RunClosed(at=50.0, interrupted=True),
+    ev.RunClosed(at=50.0, lost=True),
+)
+ATTACH = ev.RunAttached(at=60.0, worker="w1")
+STOP = ev.RunCancelRequested(at=50.0, actor="ann")
+
+
+@pytest.mark.parametrize("stop", [CLOSE, STOP], ids=["closed", "cancelled"])
+def test_a_stop_reaches_everything(stop: ev.RunEvent) -> None:
+    """What runs is interrupted, what waits is NotRun at once, not TriggerFailed; the last body ends the run."""
+    run, orders = after(*WORK, stop)
+    assert labels(run) == {"a#1": "Success", "b#1": "Cancelling", "c#1": "NotRun", "d#1": "NotRun"}
+    assert Interrupt(B, 1, "cancel") in orders
+    assert not run.state.final
+    run, _ = after(end_of_body(ev.BodyCancelled, B, 1, 55.0), run=run)
+    assert (run.state.label, run.ended_at, run.active) == ("Cancelled", 55.0, 0)
+
+
+def test_a_body_that_outruns_the_stop_keeps_its_result() -> None:
+    """Cancelling becomes Success when the body finished first; what was not reached still makes the run Cancelled."""
+    run, _ = after(*WORK, CLOSE, returned(B))
+    assert (run.visits[B].state.label, run.state.label) == ("Success", "Cancelled")
+
+
+def test_a_live_run_that_is_cancelled_ends() -> None:
+    """A cancelled live run is Cancelled once its bodies have stopped; it takes no further task."""
+    run, _ = after(PLAIN, *running(), STOP, run=opened(live=True))
+    assert run.state.label == "Cancelling"
+    run, _ = after(planned(B), run=run)
+    assert run.visits[B].state.label == "NotRun"
+    run, _ = after(end_of_body(ev.BodyCancelled, A, 1), run=run)
+    assert run.state.label == "Cancelled"
+
+
+@pytest.mark.parametrize("late", [CLOSE, INTERRUPT, GONE, STOP])
+def test_a_run_that_ended_stays_as_it_was(late: ev.RunEvent) -> None:
+    """Nothing but another worker's attachment touches a final run."""
+    for ended in (after(PLAIN, *succeeded(), CLOSE)[0], after(PLAIN, *running(), raised(), CLOSE)[0]):
+        assert (ended, ()) == step(ended, late)
+
+
+def test_an_interrupted_run_waits_and_goes_on() -> None:
+    """Interrupted: what runs may end, nothing begins; attached again, each waiting visit gets its order once more."""
+    run, orders = after(*WORK, INTERRUPT, returned(B))
+    assert (run.state.label, *(run.visits[v].state.label for v in (B, C))) == ("Paused", "Success", "Pending")
+    assert Resolve(C) not in orders
+    assert (run, ()) == step(run, keyed(D))  # an answer that comes too late is asked for again
+    run, orders = after(ATTACH, run=run)
+    assert ([Resolve(C), Resolve(D)], "Running") == (list(orders), run.state.label)
+
+
+def test_a_retry_keeps_its_due_time_over_a_restart() -> None:
+    """A retry wait survives the loss of the worker, grants nothing meanwhile, and is set again for the same moment."""
+    run, _ = after(*WORK, raised(B), GONE)
+    assert (run.state.label, run.visits[B].state.label) == ("Crashed", "Retrying")
+    due = run.visits[B].state.data["due"]
+    early = ev.TimerFired(at=due, visit=B, token=1, kind="retry")
+    assert (run, ()) == step(run, early)
+    run, orders = after(ATTACH, run=run)
+    assert SetTimer(B, 1, "retry", due) in orders
+    assert (Enter(B, 2, 2),) == step(run, early)[1]
+
+
+def test_what_ran_elsewhere_has_crashed() -> None:
+    """Another worker's attachment voids permissions, and a crashed task goes on as a new visit."""
+    run, orders = after(*WORK, ATTACH)
+    assert labels(run) == {"a#1": "Success", "b#1": "Crashed", "c#1": "TriggerFailed", "d#1": "Pending"}
+    assert Settle(B) in orders
+    assert Resolve(D) in orders
+    assert (run, ()) == step(run, returned(B))  # the zombie's result
+    again, next_ = VisitId("b", 2), VisitId("c", 2)
+    run, _ = after(
+        planned(again, A), planned(next_, again), *succeeded(again), *succeeded(next_), *succeeded(D), CLOSE, run=run
+    )
+    assert run.state.label == "Success"
+
+
+def test_the_same_worker_keeps_its_bodies() -> None:
+    """Resuming in the same process does not crash what still runs there."""
+    run, _ = after(*WORK, INTERRUPT, ev.RunAttached(at=60.0, worker="w0"))
+    assert (run.visits[B].state.label, run.state.label) == ("Running", "Running")
+
+
+def test_a_lost_run_has_no_bodies() -> None:
+    """When a run is lost, what ran has crashed and what had not begun still waits."""
+    run, _ = after(*WORK, GONE)
+    assert labels(run) == {"a#1": "Success", "b#1": "Crashed", "c#1": "TriggerFailed", "d#1": "Pending"}
+    assert run.state.label == "Crashed"
+
+
+def test_losing_the_worker_of_a_cancelled_run_ends_it() -> None:
+    """A cancelled run whose process died is Cancelled: there is nothing left to resume."""
+    run, _ = after(*WORK, STOP, GONE)
+    assert (run.state.label, run.visits[B].state.label) == ("Cancelled", "Crashed")
+
+
+def test_a_failed_run_can_be_resumed() -> None:
+    """Attaching reopens a failed run; its failed task gets a new visit and the run may still end well."""
+    run, _ = after(PLAIN, *running(), raised(), CLOSE)
+    assert run.state.label == "Failed"
+    again = VisitId("a", 2)
+    run, _ = after(ATTACH, planned(again), *succeeded(again), CLOSE, run=run)
+    assert (run.state.label, run.visits[A].state.label) == ("Success", "Failed")
