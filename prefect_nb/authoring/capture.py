@@ -87,7 +87,7 @@ class Capture:
         with self._lock:
             self._settle()
             self._limit()
-            shown = list(self._items)
+            shown = [replace(item, text=fold(item.text, complete=True)) for item in self._items]
             if self._dropped:
                 shown.append(Output("stream", self._name or "stdout", f"\n… {self._dropped:,} more characters\n"))
             if self._dropped_displays:

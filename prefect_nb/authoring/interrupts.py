@@ -194,14 +194,22 @@ class Interrupts:
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if not self._apply():
             return
-        own = self._loop is None or asyncio.current_task(self._loop) is self._task
+        task, loop = self._task, self._loop
+        own = loop is None or asyncio.current_task(loop) is task
         if self._state == _RUNNING and own:
             raise KeyboardInterrupt
-        if self._state == _IDLE or self._loop is None:
-            self._deferred = True  # it struck between our own lines; the body's next line will hear of it
+        if own or loop is None or task is None:
+            # It struck between lines of ours, or the wait just begins or ends: who comes first hears of it, the body's
+            # next line or the event loop.
+            self._deferred = True
+            if self._state == _WAITING and loop is not None:
+                loop.call_soon_threadsafe(self._cancel_deferred)
             return
-        self._loop.call_soon_threadsafe(self._cancel)
-        if not own and _inside.get() is self:
+        # At once, not by a callback: a child task that never yields may stand before it in the queue.
+        self._cancels += 1
+        task.cancel()
+        loop.call_soon_threadsafe(_wake)
+        if _inside.get() is self:
             # A child task of the body computes. A KeyboardInterrupt there would end the event loop, hence the kernel.
             raise asyncio.CancelledError
 
@@ -219,8 +227,9 @@ class Interrupts:
                     guard.why, hit = why, True
         return hit
 
-    def _cancel(self) -> None:
-        if self._state == _WAITING and self._task is not None:
+    def _cancel_deferred(self) -> None:
+        if self._deferred and self._state == _WAITING and self._task is not None:
+            self._deferred = False
             self._cancels += 1
             self._task.cancel()
 
@@ -228,3 +237,7 @@ class Interrupts:
         if self._deferred:
             self._deferred = False
             raise KeyboardInterrupt
+
+
+def _wake() -> None:
+    """Nothing: being called ends the event loop's wait for input."""

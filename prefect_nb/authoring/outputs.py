@@ -81,10 +81,10 @@ def jsonable(value: Any) -> tuple[Any, int]:
     return jsonable(str(value))
 
 
-def fold(text: str) -> str:
+def fold(text: str, *, complete: bool = False) -> str:
     """Text as a screen holds it: carriage returns overwrite their line, backspaces erase; colours are kept.
 
-    The last line keeps what it needs to be continued, so a text may be folded in pieces.
+    Unless the text is complete its last line keeps what is needed to continue it, so a text may be folded in pieces.
     """
     if "\r" not in text and "\b" not in text:
         return text
@@ -94,7 +94,10 @@ def fold(text: str) -> str:
     lines = text.split("\n")
     *done, last = lines
     before, turned, rest = last.rpartition("\r")
-    tail = f"{_overwrite(before)}\r{rest}" if turned else last
+    if complete and rest:
+        tail = _overwrite(last)
+    else:
+        tail = f"{_overwrite(before)}\r{rest}" if turned else last
     return "\n".join([*map(_overwrite, done), tail])
 
 

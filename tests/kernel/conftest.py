@@ -56,16 +56,20 @@ class Kernel:
     def __init__(self, cwd: Path, env: dict[str, str]) -> None:
         self.manager = KernelManager(kernel_name="python3")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        self.manager.start_kernel(cwd=str(cwd), env={**os.environ, "PYTHONPATH": path, **env})
+        # A kernel that finds pytest's variable does not listen to its own file descriptors, unlike a user's kernel.
+        inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+        self.manager.start_kernel(cwd=str(cwd), env={**inherited, "PYTHONPATH": path, **env})
         self.client = self.manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=LIMIT)
         self.others: list[dict[str, Any]] = []
 
-    def send(self, code: str, *, cell_id: str | None = None, metadata: dict[str, Any] | None = None, **content: Any) -> str:
+    def send(
+        self, code: str, *, cell_id: str | None = None, metadata: dict[str, Any] | None = None, **content: Any
+    ) -> str:
         """Send an execute request as a front end does; the message's id."""
-        full = {"silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False, "stop_on_error": True}
-        message = self.client.session.msg("execute_request", {"code": code, **full, **content})
+        usual = {"silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
+        message = self.client.session.msg("execute_request", {"code": code, "stop_on_error": True, **usual, **content})
         message["metadata"] = {**(metadata or {}), **({"cellId": cell_id} if cell_id is not None else {})}
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
