@@ -177,7 +177,17 @@ function rowsOf(parent: NodeView, children: NodeView[]): Row[] {
   });
 }
 
-const WEIGHT = ['FAILED', 'CRASHED', 'RUNNING', 'CANCELLING', 'PAUSED', 'SCHEDULED', 'PENDING', 'CANCELLED', 'COMPLETED'];
+const WEIGHT = [
+  'FAILED',
+  'CRASHED',
+  'RUNNING',
+  'CANCELLING',
+  'PAUSED',
+  'SCHEDULED',
+  'PENDING',
+  'CANCELLED',
+  'COMPLETED'
+];
 
 /** The child that stands for all: the first of the type that matters most; done only when all are done. */
 function speaker(group: NodeView[]): NodeView {

@@ -186,7 +186,11 @@ function measured(
     end.push(cursor);
     cursor += gap;
   }
-  const leaving = ports(web, centre, web.chains.map((chain): Pair => [at(chain, 0), at(chain, 1)]));
+  const leaving = ports(
+    web,
+    centre,
+    web.chains.map((chain): Pair => [at(chain, 0), at(chain, 1)])
+  );
   const entering = ports(
     web,
     centre,

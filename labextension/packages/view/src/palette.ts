@@ -27,7 +27,8 @@ export const GLYPHS: Record<string, string> = {
   lines: 'M3 4.5h10M3 8h10M3 11.5h10',
   skip: 'M3.5 3.5l6 4.5l-6 4.5zM12.5 3.5v9',
   cross: 'M4 4l8 8M12 4l-8 8',
-  hourglass: 'M4 2.5h8M4 13.5h8M5 2.5v1.8c0 1.6 3 2.6 3 3.7c0 1.1 -3 2.1 -3 3.7v1.8M11 2.5v1.8c0 1.6 -3 2.6 -3 3.7c0 1.1 3 2.1 3 3.7v1.8',
+  hourglass:
+    'M4 2.5h8M4 13.5h8M5 2.5v1.8c0 1.6 3 2.6 3 3.7c0 1.1 -3 2.1 -3 3.7v1.8M11 2.5v1.8c0 1.6 -3 2.6 -3 3.7c0 1.1 3 2.1 3 3.7v1.8',
   barred: 'M8 2.5a5.5 5.5 0 1 0 0 11a5.5 5.5 0 1 0 0 -11zM4.1 11.9l7.8 -7.8',
   square: 'M4 4h8v8h-8z',
   frame: 'M4 4h8v8h-8zM6.5 8h3',

@@ -147,11 +147,7 @@ export interface Details {
 }
 
 /** What `mount(...).update` takes. */
-export type Update =
-  | ViewModel
-  | Patch
-  | { details: Partial<Details> & { task: string } }
-  | { notice: Notice | null };
+export type Update = ViewModel | Patch | { details: Partial<Details> & { task: string } } | { notice: Notice | null };
 /** A banner over the view; `stale` greys the states: nobody says any more that they are true. */
 export interface Notice {
   text: string;
@@ -175,4 +171,10 @@ export function isModel(value: unknown): value is ViewModel {
 export function isPatch(value: unknown): value is Patch {
   const it = value as Patch | null;
   return typeof it === 'object' && it !== null && typeof it.base === 'number' && Array.isArray(it.removed);
+}
+
+/** `detail` of `COMMAND_EVENT`: who takes the command calls `preventDefault` and leaves a promise of the answer. */
+export interface CommandDetail {
+  command: Command;
+  answer: Promise<Reply> | null;
 }

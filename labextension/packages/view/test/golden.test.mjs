@@ -88,10 +88,7 @@ test('states look and numbers read the same in both languages', () => {
   assert.deepEqual(GLYPHS, glyphs);
   assert.deepEqual([...FILLED].sort(), filled);
   assert.deepEqual(BORDERS, borders);
-  const plain = Object.entries(LOOKS).map(([label, look]) => [
-    label,
-    [look.tone, look.glyph, look.border, look.words]
-  ]);
+  const plain = Object.entries(LOOKS).map(([label, look]) => [label, [look.tone, look.glyph, look.border, look.words]]);
   assert.deepEqual(Object.fromEntries(plain), looks);
   const words = golden('words');
   for (const [seconds, said] of words.durations) {

@@ -1,0 +1,2 @@
+import '@prefect-nb/view/style/view.css';
+import './cells.css';

@@ -1,0 +1,204 @@
+/** The details of one task: buttons, why, error, history, log, key. Asked for when opened, kept until asked again. */
+
+import { Mark } from './badge.js';
+import type { Row } from './cards.js';
+import { h, plainText, setText } from './dom.js';
+import { lineOf } from './graph.js';
+import { ACTION_WORDS } from './list.js';
+import { lookOf } from './palette.js';
+import type { Action, Details, LogLine, NodeView } from './protocol.js';
+import { tally } from './words.js';
+
+export interface PaneEvents {
+  act(action: Action, node: NodeView): void;
+  close(): void;
+}
+
+type Section = 'why' | 'logs' | null;
+
+export class Pane {
+  readonly node = h('aside', { class: 'pnb-pane', 'aria-label': 'details', hidden: true });
+  private readonly mark = new Mark(lookOf('Pending'));
+  private readonly title = h('h3');
+  private readonly state = h('div', { class: 'pnb-dim' });
+  private readonly buttons = h('div', { class: 'pnb-actions' });
+  private readonly body = h('div', { class: 'pnb-facts' });
+  private row: Row | null = null;
+  private details: (Partial<Details> & { task: string }) | null = null;
+  private wanted: Section = null;
+  private buttonKey = '';
+
+  constructor(private readonly events: PaneEvents) {
+    const close = h('button', { type: 'button', class: 'pnb-icon', 'aria-label': 'Close details' }, '×');
+    close.addEventListener('click', () => this.events.close());
+    const head = h('div', { class: 'pnb-pane-head' }, this.mark.node, h('div', {}, this.title, this.state), close);
+    this.node.append(head, this.buttons, this.body);
+  }
+
+  get task(): string | null {
+    return this.row?.node.id ?? null;
+  }
+
+  /** Show a node; what is known of it at once, the rest when it arrives. */
+  open(row: Row, section: Section): void {
+    const fresh = this.row?.id !== row.id;
+    this.row = row;
+    this.wanted = section;
+    if (fresh) {
+      this.details = null;
+    }
+    this.node.hidden = false;
+    this.refresh(row);
+    this.fill();
+  }
+
+  close(): void {
+    this.row = null;
+    this.node.hidden = true;
+  }
+
+  /** The node's state changed. */
+  refresh(row: Row): void {
+    this.row = row;
+    const { node } = row;
+    this.mark.show(lookOf(node.state, node.type, node.kind));
+    setText(this.title, row.label);
+    const words = [row.counts ? `${node.state} · ${tally(row.counts)}` : lineOf(node, Date.now() / 1000)];
+    if (node.attempt > 1) {
+      words.push(`attempt ${node.attempt} of ${node.attempts}`);
+    }
+    setText(this.state, words.join(' · '));
+    const allowed = row.id === node.id ? node.actions : [];
+    const key = allowed.join(' ');
+    if (key !== this.buttonKey) {
+      this.buttonKey = key;
+      this.buttons.replaceChildren(...allowed.map(action => this.button(action)));
+    }
+    this.buttons.hidden = !allowed.length;
+  }
+
+  show(details: Partial<Details> & { task: string }): void {
+    if (details.task === this.task) {
+      this.details = { ...this.details, ...details };
+      this.fill();
+    }
+  }
+
+  /** Say why there is nothing yet. */
+  waiting(text: string): void {
+    if (!this.details) {
+      this.body.querySelector('.pnb-waiting')?.replaceChildren(text);
+    }
+  }
+
+  private button(action: Action): HTMLButtonElement {
+    const button = h('button', { type: 'button', class: 'pnb-button', 'data-action': action }, ACTION_WORDS[action]);
+    button.addEventListener('click', () => {
+      if (this.row) {
+        this.events.act(action, this.row.node);
+      }
+    });
+    return button;
+  }
+
+  private fill(): void {
+    const node = this.row?.node;
+    if (!node) {
+      return;
+    }
+    const { details } = this;
+    const parts: Node[] = [];
+    const section = (title: string, name: string, ...content: Node[]): void => {
+      parts.push(h('section', { 'data-section': name }, h('h4', {}, title), ...content));
+    };
+    const reason = details?.reason || node.reason;
+    if (reason || node.message) {
+      section('Why', 'why', h('p', {}, reason || node.message));
+    }
+    if (details?.error) {
+      const { type, message, traceback } = details.error;
+      section('Error', 'error', h('p', { class: 'pnb-error' }, `${type}: ${message}`));
+      if (traceback) {
+        parts.push(h('pre', { class: 'pnb-pre', tabindex: 0 }, plainText(traceback)));
+      }
+    }
+    if (details?.states?.length) {
+      section('History', 'history', history(details.states));
+    }
+    if (details?.logs) {
+      section('Log', 'logs', log(details.logs, details.logs_cut ?? 0));
+    }
+    if (details?.key?.length) {
+      const rows = details.key.map(({ part, value, changed }) =>
+        h(
+          'tr',
+          changed ? { class: 'pnb-changed' } : {},
+          h('th', { scope: 'row' }, part),
+          h('td', {}, value, changed ? h('b', {}, ' changed') : null)
+        )
+      );
+      section('Key', 'key', h('table', {}, h('tbody', {}, ...rows)));
+    }
+    for (const [title, names] of [
+      ['Reads', details?.inputs],
+      ['Binds', details?.outputs]
+    ] as const) {
+      if (names?.length) {
+        section(title, title.toLowerCase(), h('p', { class: 'pnb-names' }, names.join(', ')));
+      }
+    }
+    if (!details) {
+      parts.push(h('p', { class: 'pnb-dim pnb-waiting' }, 'Asking the kernel for more…'));
+    }
+    this.body.replaceChildren(...parts);
+    const tail = this.body.querySelector('[data-section=logs] pre');
+    tail?.scrollTo(0, tail.scrollHeight);
+    if (this.wanted && details) {
+      this.body.querySelector(`[data-section=${this.wanted}]`)?.scrollIntoView({ block: 'nearest' });
+    }
+  }
+}
+
+function history(states: Details['states']): HTMLElement {
+  return h(
+    'ol',
+    { class: 'pnb-history' },
+    ...states.map(({ name, at, message, attempt }) =>
+      h(
+        'li',
+        {},
+        new Mark(lookOf(name)).node,
+        h('b', {}, name),
+        attempt > 1 ? h('span', { class: 'pnb-dim' }, `attempt ${attempt}`) : null,
+        h('time', { class: 'pnb-dim', datetime: new Date(at * 1000).toISOString() }, clock(at)),
+        message ? h('span', { class: 'pnb-message' }, message) : null
+      )
+    )
+  );
+}
+
+function clock(at: number): string {
+  const date = new Date(at * 1000);
+  const two = (value: number): string => String(value).padStart(2, '0');
+  return `${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
+function log(lines: LogLine[], cut: number): HTMLElement {
+  if (!lines.length) {
+    return h('p', { class: 'pnb-dim' }, 'Nothing was written.');
+  }
+  const pre = h('pre', { class: 'pnb-pre', tabindex: 0 });
+  if (cut > 0) {
+    pre.append(h('span', { class: 'pnb-dim' }, `… ${cut} earlier\n`));
+  }
+  let attempt = lines[0]?.attempt ?? 1;
+  for (const line of lines) {
+    if (line.attempt !== attempt) {
+      attempt = line.attempt;
+      pre.append(h('span', { class: 'pnb-dim' }, `attempt ${attempt}\n`));
+    }
+    const text = plainText(line.text);
+    pre.append(h('span', { 'data-stream': line.stream }, text.endsWith('\n') ? text : `${text}\n`));
+  }
+  return pre;
+}

@@ -1,0 +1,437 @@
+/** The live view of one flow: bar, graph or list, details. Plain DOM; whoever mounts it carries the messages. */
+
+import { Mark } from './badge.js';
+import type { Direction } from './cards.js';
+import { h, setText } from './dom.js';
+import { Graph } from './graph.js';
+import { List } from './list.js';
+import { LOOKS, lookOf } from './palette.js';
+import { Pane } from './pane.js';
+import { applyPatch, sameShape } from './patch.js';
+import {
+  isPatch,
+  type Action,
+  type Command,
+  type Details,
+  type NodeView,
+  type Notice,
+  type Reply,
+  type Update,
+  type ViewModel
+} from './protocol.js';
+import { followTheme, type Theme } from './theme.js';
+import { duration } from './words.js';
+
+export interface MountOptions {
+  model: ViewModel;
+  /** Carries a command to the kernel or the page; may tell the answer. */
+  send(command: Command): void | Promise<Reply | null | void>;
+  /** A double click or a link wants to see the cell. */
+  reveal?(node: NodeView): void;
+  theme?: Theme;
+}
+
+export interface Mounted {
+  /** False when a message was missed: ask for a snapshot. */
+  update(update: Update): boolean;
+  dispose(): void;
+}
+
+const BUSY = 'Kernel busy: this will apply when the running cell ends.';
+const PATIENCE = 2000;
+const KEYS: readonly (readonly [string, string])[] = [
+  ['Arrow keys', 'walk the graph'],
+  ['Enter', 'details'],
+  ['Space', 'select'],
+  ['r', 'run or retry'],
+  ['Shift+r', 'run downstream'],
+  ['x', 'cancel'],
+  ['f', 'fit the graph'],
+  ['+ and −', 'zoom (also Ctrl+wheel)'],
+  ['Esc', 'close'],
+  ['?', 'this help']
+];
+
+export function mount(host: HTMLElement, options: MountOptions): Mounted {
+  return new FlowView(host, options);
+}
+
+class FlowView implements Mounted {
+  private readonly root = h('div', { class: 'pnb' });
+  private readonly flow = h('strong', { class: 'pnb-flow' });
+  private readonly chipMark = new Mark(lookOf('Open'));
+  private readonly chipText = h('span');
+  private readonly counts = h('span', { class: 'pnb-counts' });
+  private readonly banner = h('div', { class: 'pnb-banner', role: 'status', hidden: true });
+  private readonly live = h('div', { class: 'pnb-hidden', 'aria-live': 'polite' });
+  private readonly legend = h('ul', { class: 'pnb-legend', 'aria-label': 'legend' });
+  private readonly help = h('div', { class: 'pnb-help', role: 'note', hidden: true });
+  private readonly stage = h('div', { class: 'pnb-stage' });
+  private readonly graph: Graph;
+  private readonly list: List;
+  private readonly pane: Pane;
+  private readonly ends: (() => void)[] = [];
+  private readonly switches = new Map<'graph' | 'list', HTMLButtonElement>();
+  private readonly turn = this.icon('Flow to the right', '⇄', () => this.setDirection());
+  private model: ViewModel;
+  private mode: 'graph' | 'list' = 'graph';
+  private selected: string | null = null;
+  private said: string[] = [];
+  private speaking: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    host: HTMLElement,
+    private readonly options: MountOptions
+  ) {
+    this.model = options.model;
+    this.graph = new Graph({ select: id => this.select(id, null), open: id => this.reveal(id) });
+    const act = (action: Action, node: NodeView): void => this.act(action, node);
+    this.list = new List({ select: id => this.select(id, null), act });
+    this.pane = new Pane({ act, close: () => this.clear() });
+    this.build(host);
+    this.ends.push(followTheme(this.root, options.theme));
+    const watcher = new ResizeObserver(() => this.graph.resized());
+    watcher.observe(this.stage);
+    const timer = setInterval(() => this.tick(), 1000);
+    this.ends.push(
+      () => watcher.disconnect(),
+      () => clearInterval(timer),
+      () => clearTimeout(this.speaking)
+    );
+    this.redraw();
+  }
+
+  update(update: Update): boolean {
+    if ('details' in update) {
+      this.pane.show(update.details);
+    } else if ('notice' in update) {
+      this.notice(update.notice);
+    } else if (isPatch(update)) {
+      const next = applyPatch(this.model, update);
+      if (!next) {
+        return false;
+      }
+      this.show(next);
+    } else {
+      this.show(update);
+    }
+    return true;
+  }
+
+  dispose(): void {
+    for (const end of this.ends) {
+      end();
+    }
+    this.root.remove();
+  }
+
+  private build(host: HTMLElement): void {
+    const views = h('div', { class: 'pnb-switch', role: 'group', 'aria-label': 'view' });
+    for (const [mode, text] of [
+      ['graph', 'Graph'],
+      ['list', 'List']
+    ] as const) {
+      const button = h('button', { type: 'button' }, text);
+      button.addEventListener('click', () => this.setMode(mode));
+      this.switches.set(mode, button);
+      views.append(button);
+    }
+    const chip = h('span', { class: 'pnb-chip' }, this.chipMark.node, this.chipText);
+    const bar = h(
+      'div',
+      { class: 'pnb-bar', role: 'toolbar', 'aria-label': 'flow' },
+      this.flow,
+      chip,
+      this.counts,
+      h('span', { class: 'pnb-space' }),
+      views,
+      this.turn,
+      this.icon('Fit the graph', '⤢', () => this.graph.fit()),
+      this.icon('Keys', '?', () => this.toggleHelp())
+    );
+    const keys = KEYS.flatMap(([key, words]) => [h('dt', {}, h('kbd', {}, key)), h('dd', {}, words)]);
+    this.help.append(h('dl', {}, ...keys));
+    const body = h('div', { class: 'pnb-body' }, this.stage, this.pane.node);
+    this.root.append(bar, this.banner, this.help, body, this.legend, this.live);
+    this.root.addEventListener('keydown', event => this.key(event));
+    host.append(this.root);
+    this.setMode('graph');
+  }
+
+  private icon(label: string, sign: string, act: () => void): HTMLButtonElement {
+    const button = h('button', { type: 'button', class: 'pnb-icon', 'aria-label': label, title: label }, sign);
+    button.addEventListener('click', act);
+    return button;
+  }
+
+  private show(next: ViewModel): void {
+    const before = this.model;
+    this.model = next;
+    if (!sameShape(before, next)) {
+      this.redraw();
+    } else {
+      const old = new Map(before.nodes.map(node => [node.id, node]));
+      const changed = new Set(next.nodes.filter(node => old.get(node.id) !== node).map(node => node.id));
+      this.graph.refresh(next, changed);
+      this.refreshRest();
+    }
+    this.speak(before, next);
+  }
+
+  private redraw(): void {
+    this.graph.draw(this.model);
+    this.graph.fit();
+    this.graph.select(this.selected);
+    this.refreshRest();
+  }
+
+  private refreshRest(): void {
+    const { run, counts, saved_s: saved } = this.model;
+    setText(this.flow, run.flow);
+    this.root.dataset['run'] = run.id;
+    this.root.dataset['runState'] = run.state;
+    this.chipMark.show(lookOf(run.state, run.type));
+    setText(this.chipText, run.state);
+    const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
+    const words = [`${counts['COMPLETED'] ?? 0} of ${total} done`];
+    for (const [type, word] of [
+      ['RUNNING', 'running'],
+      ['PAUSED', 'waiting'],
+      ['FAILED', 'failed'],
+      ['CRASHED', 'crashed']
+    ] as const) {
+      if (counts[type]) {
+        words.push(`${counts[type]} ${word}`);
+      }
+    }
+    if (saved >= 0.0005) {
+      words.push(`saved ${duration(saved)}`);
+    }
+    if (run.started_at !== null && run.ended_at !== null) {
+      words.push(`took ${duration(run.ended_at - run.started_at)}`);
+    }
+    setText(this.counts, words.join(' · '));
+    this.counts.title = run.order_known
+      ? ''
+      : 'Order of first execution: the page has not told the order of the cells.';
+    this.drawLegend();
+    if (this.mode === 'list') {
+      this.list.draw(this.model);
+    }
+    const row = this.selected === null ? undefined : this.graph.row(this.selected);
+    if (row) {
+      this.pane.refresh(row);
+    } else if (this.selected !== null) {
+      this.clear();
+    }
+  }
+
+  private drawLegend(): void {
+    const present = new Set(
+      this.model.nodes.filter(node => node.kind !== 'plain' || node.state !== 'Pending').map(node => node.state)
+    );
+    const labels = Object.keys(LOOKS).filter(label => present.has(label));
+    if (this.legend.dataset['shown'] !== labels.join()) {
+      this.legend.dataset['shown'] = labels.join();
+      this.legend.replaceChildren(...labels.map(label => h('li', {}, new Mark(lookOf(label)).node, label)));
+    }
+  }
+
+  private setMode(mode: 'graph' | 'list'): void {
+    this.mode = mode;
+    for (const [name, button] of this.switches) {
+      button.setAttribute('aria-pressed', String(name === mode));
+    }
+    this.turn.hidden = mode !== 'graph';
+    this.stage.replaceChildren(mode === 'graph' ? this.graph.node : this.list.node);
+    if (mode === 'list') {
+      this.list.draw(this.model);
+      this.list.select(this.selected);
+    } else {
+      this.graph.fit();
+    }
+  }
+
+  private setDirection(): void {
+    const next: Direction = this.graph.direction === 'down' ? 'right' : 'down';
+    this.graph.direction = next;
+    this.turn.setAttribute('aria-label', next === 'down' ? 'Flow to the right' : 'Flow down');
+    this.turn.title = this.turn.getAttribute('aria-label') ?? '';
+    this.redraw();
+  }
+
+  private select(id: string, section: 'why' | 'logs' | null): void {
+    const row = this.graph.row(id);
+    if (!row) {
+      return;
+    }
+    this.selected = id;
+    this.graph.select(id);
+    this.list.select(id);
+    this.pane.open(row, section);
+    if (row.node.kind !== 'plain') {
+      this.ask({ op: 'details', task: row.node.id, run: this.model.run.id });
+    } else {
+      this.pane.waiting('A plain cell: prefect_nb orders its names but never runs or stores it.');
+    }
+  }
+
+  private clear(): void {
+    this.selected = null;
+    this.graph.select(null);
+    this.list.select(null);
+    this.pane.close();
+    if (this.mode === 'graph' && this.root.contains(document.activeElement)) {
+      this.graph.focus();
+    }
+  }
+
+  private reveal(id: string): void {
+    const node = this.graph.row(id)?.node;
+    if (node) {
+      this.options.reveal?.(node);
+    }
+  }
+
+  private act(action: Action, node: NodeView): void {
+    if (!node.actions.includes(action)) {
+      return;
+    }
+    if (action === 'why' || action === 'logs') {
+      this.select(node.id, action);
+      return;
+    }
+    this.ask({ op: action, task: node.id, run: this.model.run.id });
+  }
+
+  /** Send, and say so when no answer comes in time; the node itself changes only when the kernel says so. */
+  private ask(command: Command): void {
+    const quiet = command.op === 'details';
+    const late = setTimeout(() => {
+      if (quiet) {
+        this.pane.waiting(BUSY);
+      } else {
+        this.notice({ text: BUSY, tone: 'busy' });
+      }
+    }, PATIENCE);
+    void Promise.resolve(this.options.send(command))
+      .then(reply => this.answered(command, reply ?? null))
+      .catch((error: unknown) => {
+        const text = error instanceof Error ? error.message : String(error);
+        if (quiet) {
+          this.pane.waiting(text);
+        } else {
+          this.notice({ text, tone: 'error' });
+        }
+      })
+      .finally(() => clearTimeout(late));
+  }
+
+  private answered(command: Command, reply: Reply | null): void {
+    if (!reply) {
+      return;
+    }
+    if (command.op === 'details') {
+      if (reply.ok && typeof reply.data === 'object' && reply.data !== null) {
+        this.pane.show({ ...(reply.data as Partial<Details>), task: command.task });
+      } else {
+        this.pane.waiting(reply.message || 'The kernel knows no more about it.');
+      }
+      return;
+    }
+    if (!reply.ok) {
+      this.notice({ text: reply.message || 'Refused.', tone: 'error' });
+    } else {
+      this.notice(null);
+      if (reply.message) {
+        this.announce(reply.message);
+      }
+    }
+  }
+
+  private notice(notice: Notice | null): void {
+    this.banner.hidden = notice === null;
+    this.root.classList.toggle('pnb-stale-view', notice?.stale === true);
+    if (notice) {
+      this.banner.dataset['tone'] = notice.tone;
+      setText(this.banner, notice.text);
+    }
+  }
+
+  private toggleHelp(): void {
+    this.help.hidden = !this.help.hidden;
+  }
+
+  private key(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) {
+      return;
+    }
+    if (event.key === 'Escape') {
+      if (!this.help.hidden) {
+        this.toggleHelp();
+      } else {
+        this.clear();
+      }
+    } else if (!this.graph.node.contains(event.target as Node) || !this.graphKey(event.key)) {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private graphKey(key: string): boolean {
+    const id = this.graph.focused;
+    const node = this.graph.row(id)?.node;
+    const can = (action: Action): boolean => node?.actions.includes(action) ?? false;
+    const keys: Record<string, () => void> = {
+      Enter: () => this.select(id, null),
+      ' ': () => this.select(id, null),
+      f: () => this.graph.fit(),
+      '+': () => this.graph.zoom(1.2),
+      '=': () => this.graph.zoom(1.2),
+      '-': () => this.graph.zoom(1 / 1.2),
+      '?': () => this.toggleHelp(),
+      r: () => node && this.act(can('retry') ? 'retry' : 'run', node),
+      R: () => node && this.act('run-downstream', node),
+      x: () => node && this.act('cancel', node)
+    };
+    const act = Object.hasOwn(keys, key) ? keys[key] : undefined;
+    act?.();
+    return act !== undefined;
+  }
+
+  private tick(): void {
+    if (document.hidden || !this.root.isConnected) {
+      return;
+    }
+    this.graph.tick();
+    const row = this.selected === null ? undefined : this.graph.row(this.selected);
+    if (row) {
+      this.pane.refresh(row);
+    }
+  }
+
+  /** Tell a screen reader what needs a person: failures, approvals, the end. */
+  private speak(before: ViewModel, next: ViewModel): void {
+    const old = new Map(before.nodes.map(node => [node.id, node.type]));
+    for (const node of next.nodes) {
+      const type = old.get(node.id);
+      if (type !== undefined && type !== node.type && ['FAILED', 'CRASHED', 'PAUSED'].includes(node.type)) {
+        this.announce(`${node.label}: ${lookOf(node.state, node.type).words}`);
+      }
+    }
+    if (before.run.state !== next.run.state) {
+      this.announce(`${next.run.flow}: ${lookOf(next.run.state, next.run.type).words}`);
+    }
+  }
+
+  private announce(words: string): void {
+    this.said.push(words);
+    this.speaking ??= setTimeout(() => {
+      const rest = this.said.length > 5 ? `, and ${this.said.length - 5} more` : '';
+      this.live.textContent = this.said.slice(0, 5).join('. ') + rest;
+      this.said = [];
+      this.speaking = undefined;
+    }, 2000);
+  }
+}

@@ -1,0 +1,569 @@
+"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{821(e,n,t){var r=t(601),a=t.n(r),p=t(314),i=(t.n(p))()(a());i.push([e.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
+.jp-Cell[data-prefect-nb-state] {
+  --pnb-line: var(--pnb-light);
+  --pnb-fill: var(--pnb-light-fill);
+  --pnb-ink: #1b1f23;
+  position: relative;
+}
+body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
+  --pnb-line: var(--pnb-dark);
+  --pnb-fill: var(--pnb-dark-fill);
+  --pnb-ink: #f5f7f9;
+}
+.jp-Cell[data-prefect-nb-state] > .jp-Cell-inputWrapper {
+  position: relative;
+}
+.jp-Cell[data-prefect-nb-state] > .jp-Cell-inputWrapper::after {
+  position: absolute;
+  top: 1px;
+  bottom: 1px;
+  inset-inline-start: calc(var(--jp-cell-collapser-width) + var(--jp-cell-prompt-width) - 3px);
+  width: 3px;
+  border-radius: 2px;
+  background: var(--pnb-line);
+  content: '';
+  pointer-events: none;
+}
+.jp-Cell[data-prefect-nb-tone='waiting'] > .jp-Cell-inputWrapper::after,
+.jp-Cell[data-prefect-nb-tone='idle'] > .jp-Cell-inputWrapper::after {
+  opacity: 0.45;
+}
+.jp-Cell[data-prefect-nb-stale] > .jp-Cell-inputWrapper::after {
+  background: repeating-linear-gradient(var(--pnb-line) 0 4px, transparent 4px 7px);
+}
+.jp-Cell[data-prefect-nb-tone='running'] > .jp-Cell-inputWrapper::after {
+  animation: pnb-breathe 1.4s ease-in-out infinite alternate;
+}
+@keyframes pnb-breathe {
+  to {
+    opacity: 0.35;
+  }
+}
+@media (prefers-reduced-motion: reduce) {
+  .jp-Cell[data-prefect-nb-state] > .jp-Cell-inputWrapper::after {
+    animation: none !important;
+  }
+}
+.pnb-cell-mark {
+  position: absolute;
+  z-index: 1;
+  top: calc(var(--jp-cell-padding) + 6px);
+  inset-inline-start: calc(var(--jp-cell-padding) + var(--jp-cell-collapser-width) + 2px);
+  width: 16px;
+  height: 16px;
+}
+.pnb-cell-mark svg {
+  display: block;
+}
+.pnb-cell-mark rect {
+  fill: var(--pnb-fill);
+  stroke: var(--pnb-line);
+}
+.pnb-cell-mark path {
+  fill: none;
+  stroke: var(--pnb-ink);
+  stroke-width: 1.9;
+  stroke-linecap: round;
+  stroke-linejoin: round;
+}
+.pnb-cell-mark path.pnb-filled {
+  fill: var(--pnb-ink);
+}
+.jp-RenderedFlow {
+  padding: 0 2px;
+  overflow: auto;
+}
+`,""]),t.d(n,{},{A:i})},403(e,n,t){var r=t(601),a=t.n(r),p=t(314),i=(t.n(p))()(a());i.push([e.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
+.pnb {
+  --ink: #1b1f23;
+  --dim: #57606a;
+  --page: var(--jp-layout-color1, #fff);
+  --panel: var(--jp-layout-color2, #f6f8fa);
+  --rim: var(--jp-border-color2, #d5dae0);
+  --wire: #8c96a1;
+  --hot: #1257b8;
+  --paper: #efe3c8;
+  position: relative;
+  box-sizing: border-box;
+  min-width: 280px;
+  margin: 2px 0;
+  border: 1px solid var(--rim);
+  border-radius: 10px;
+  background: var(--page);
+  color: var(--ink);
+  font: 13px/1.45 var(--jp-ui-font-family, system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif);
+  text-align: start;
+}
+.pnb[data-theme='dark'] {
+  --ink: #f5f7f9;
+  --dim: #a8b2bd;
+  --page: var(--jp-layout-color1, #15181b);
+  --panel: var(--jp-layout-color2, #1f2327);
+  --rim: var(--jp-border-color2, #343a41);
+  --wire: #6f7a86;
+  --hot: #a9d0ff;
+  --paper: #5a4c2b;
+  color-scheme: dark;
+}
+.pnb *,
+.pnb *::before {
+  box-sizing: border-box;
+}
+.pnb [hidden] {
+  display: none !important;
+}
+.pnb-hidden {
+  position: absolute;
+  width: 1px;
+  height: 1px;
+  overflow: hidden;
+  clip-path: inset(50%);
+  white-space: nowrap;
+}
+
+/* bar */
+.pnb-bar {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: center;
+  gap: 6px 10px;
+  padding: 9px 12px;
+  border-bottom: 1px solid var(--rim);
+}
+.pnb-flow {
+  font-size: 15px;
+  overflow-wrap: anywhere;
+}
+.pnb-chip {
+  display: inline-flex;
+  align-items: center;
+  gap: 5px;
+  font-weight: 600;
+}
+.pnb-counts,
+.pnb-dim {
+  color: var(--dim);
+}
+.pnb-space {
+  flex: 1;
+}
+.pnb button {
+  margin: 0;
+  border: 1px solid var(--rim);
+  border-radius: 6px;
+  background: var(--page);
+  color: var(--ink);
+  font: inherit;
+  font-size: 12px;
+  line-height: 1.3;
+  cursor: pointer;
+}
+.pnb button:hover {
+  background: var(--panel);
+}
+.pnb button:focus-visible,
+.pnb-list:focus-visible,
+.pnb-pre:focus-visible {
+  outline: 2px solid var(--hot);
+  outline-offset: 1px;
+}
+.pnb-switch {
+  display: inline-flex;
+}
+.pnb-switch button {
+  padding: 3px 11px;
+  border-radius: 0;
+}
+.pnb-switch button:first-child {
+  border-radius: 6px 0 0 6px;
+}
+.pnb-switch button:last-child {
+  margin-inline-start: -1px;
+  border-radius: 0 6px 6px 0;
+}
+.pnb-switch button[aria-pressed='true'] {
+  border-color: var(--hot);
+  background: var(--panel);
+  font-weight: 600;
+}
+.pnb .pnb-icon {
+  width: 26px;
+  height: 25px;
+  padding: 0;
+  font-size: 14px;
+}
+.pnb .pnb-button {
+  padding: 3px 10px;
+}
+
+/* banner and help */
+.pnb-banner {
+  padding: 6px 12px;
+  border-bottom: 1px solid var(--rim);
+  background: var(--f-waiting);
+}
+.pnb-banner[data-tone='busy'] {
+  background: var(--f-paused);
+}
+.pnb-banner[data-tone='error'] {
+  background: var(--f-failed);
+}
+.pnb-banner[data-tone='info'] {
+  background: var(--f-cached);
+}
+.pnb-stale-view .pnb-stage {
+  filter: grayscale(0.85);
+  opacity: 0.75;
+}
+.pnb-help dl {
+  display: grid;
+  grid-template-columns: max-content 1fr;
+  gap: 3px 14px;
+  margin: 0;
+  padding: 10px 14px;
+  border-bottom: 1px solid var(--rim);
+  background: var(--panel);
+}
+.pnb-help dd {
+  margin: 0;
+}
+.pnb-help kbd {
+  padding: 0 5px;
+  border: 1px solid var(--rim);
+  border-radius: 4px;
+  background: var(--page);
+  color: var(--ink);
+  font: inherit;
+  font-size: 12px;
+}
+
+/* body */
+.pnb-body {
+  display: flex;
+  flex-wrap: wrap;
+  align-items: stretch;
+}
+.pnb-stage {
+  flex: 3 1 400px;
+  min-width: 0;
+  overflow: hidden;
+}
+.pnb-pane {
+  display: flex;
+  flex: 1 1 300px;
+  flex-direction: column;
+  min-width: 260px;
+  max-height: 620px;
+  border-inline-start: 1px solid var(--rim);
+  background: var(--panel);
+}
+
+/* graph */
+.pnb-graph {
+  display: block;
+  width: 100%;
+  min-height: 90px;
+  cursor: grab;
+  touch-action: pan-y;
+  user-select: none;
+}
+.pnb-graph:active {
+  cursor: grabbing;
+}
+.pnb-graph text {
+  fill: var(--ink);
+  font-family: inherit;
+  font-size: 13px;
+}
+.pnb-graph .pnb-small {
+  font-size: 11.5px;
+}
+.pnb-bold {
+  font-weight: 600;
+}
+.pnb-glyph {
+  fill: none;
+  stroke: var(--ink);
+  stroke-width: 1.7;
+  stroke-linecap: round;
+  stroke-linejoin: round;
+}
+.pnb-glyph.pnb-filled {
+  fill: var(--ink);
+}
+.pnb-inner,
+.pnb-ring {
+  fill: none;
+  stroke: none;
+}
+.pnb-wire {
+  fill: none;
+  stroke: var(--wire);
+  stroke-width: 1.4;
+}
+.pnb-head {
+  fill: var(--wire);
+}
+.pnb-hot .pnb-wire {
+  stroke: var(--hot);
+  stroke-width: 2.2;
+}
+.pnb-hot .pnb-head {
+  fill: var(--hot);
+}
+.pnb-rule {
+  stroke: var(--ink);
+  opacity: 0.18;
+}
+.pnb-stale path:first-child {
+  fill: var(--paper);
+  stroke: var(--wire);
+}
+.pnb-node {
+  cursor: pointer;
+  outline: none;
+}
+.pnb-node:hover > .pnb-box {
+  filter: brightness(1.05);
+}
+.pnb-node.pnb-selected > .pnb-ring {
+  stroke: var(--hot);
+  stroke-width: 1.5;
+  stroke-dasharray: 2 2;
+}
+.pnb-node:focus-visible > .pnb-ring {
+  stroke: var(--hot);
+  stroke-width: 2.5;
+  stroke-dasharray: none;
+}
+.pnb-node[data-state='Skipped'] > .pnb-bold {
+  text-decoration: line-through;
+}
+.pnb-node[data-tone='running'] > .pnb-box,
+.pnb-node[data-state='Cancelling'] > .pnb-box {
+  animation: pnb-march 0.9s linear infinite;
+}
+.pnb-far text {
+  opacity: 0;
+}
+@keyframes pnb-march {
+  to {
+    stroke-dashoffset: -20;
+  }
+}
+.pnb-mark {
+  flex: none;
+  vertical-align: -5px;
+}
+.pnb-legend {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 4px 14px;
+  margin: 0;
+  padding: 8px 14px;
+  border-top: 1px solid var(--rim);
+  color: var(--dim);
+  font-size: 12px;
+  list-style: none;
+}
+.pnb-legend li {
+  display: inline-flex;
+  align-items: center;
+  gap: 5px;
+  margin: 0;
+}
+
+/* list */
+.pnb-list {
+  max-height: 620px;
+  overflow: auto;
+}
+.pnb .pnb-list table,
+.pnb .pnb-facts table {
+  width: 100%;
+  margin: 0;
+  border: 0;
+  border-collapse: collapse;
+  table-layout: auto;
+  color: inherit;
+  font-size: 12.5px;
+}
+.pnb .pnb-list th,
+.pnb .pnb-list td {
+  max-width: none;
+  padding: 5px 8px;
+  border: 0;
+  border-bottom: 1px solid var(--rim);
+  background: none;
+  text-align: start;
+  vertical-align: middle;
+  white-space: nowrap;
+}
+.pnb .pnb-list thead th {
+  position: sticky;
+  top: 0;
+  background: var(--panel);
+  color: var(--dim);
+  font-weight: 600;
+}
+.pnb .pnb-list tr {
+  background: none;
+}
+.pnb .pnb-list tbody tr:hover,
+.pnb .pnb-list tr.pnb-selected {
+  background: var(--panel);
+}
+.pnb .pnb-list .pnb-reason {
+  white-space: normal;
+  overflow-wrap: anywhere;
+}
+.pnb .pnb-link {
+  padding: 1px 2px;
+  border: 0;
+  background: none;
+  font-weight: 600;
+}
+.pnb-actions {
+  display: flex;
+  flex-wrap: wrap;
+  gap: 5px;
+}
+.pnb-list td.pnb-actions {
+  display: table-cell;
+}
+.pnb-list td.pnb-actions button + button {
+  margin-inline-start: 4px;
+}
+
+/* details */
+.pnb-pane-head {
+  display: flex;
+  align-items: flex-start;
+  gap: 9px;
+  padding: 11px 12px 7px;
+}
+.pnb-pane-head > div {
+  flex: 1;
+  min-width: 0;
+}
+.pnb .pnb-pane h3 {
+  margin: 0;
+  color: var(--ink);
+  font-size: 14px;
+  line-height: 1.4;
+  overflow-wrap: anywhere;
+}
+.pnb-pane > .pnb-actions {
+  padding: 2px 12px 9px;
+}
+.pnb-facts {
+  flex: 1;
+  padding: 0 12px 12px;
+  overflow: auto;
+  border-top: 1px solid var(--rim);
+  overflow-wrap: anywhere;
+}
+.pnb .pnb-facts h4 {
+  margin: 11px 0 3px;
+  color: var(--dim);
+  font-size: 11px;
+  font-weight: 600;
+  letter-spacing: 0.05em;
+  text-transform: uppercase;
+}
+.pnb .pnb-facts p {
+  margin: 0;
+}
+.pnb-error {
+  font-weight: 600;
+}
+.pnb .pnb-pre {
+  max-height: 240px;
+  margin: 3px 0 0;
+  padding: 7px 9px;
+  overflow: auto;
+  border: 1px solid var(--rim);
+  border-radius: 6px;
+  background: var(--page);
+  color: var(--ink);
+  font: 11.5px/1.45 var(--jp-code-font-family, ui-monospace, 'DejaVu Sans Mono', monospace);
+  white-space: pre-wrap;
+}
+.pnb-pre [data-stream='stderr'],
+.pnb-pre [data-stream='ERROR'],
+.pnb-pre [data-stream='CRITICAL'] {
+  display: block;
+  margin: 0 -4px;
+  padding: 0 4px;
+  border-inline-start: 3px solid var(--l-failed);
+}
+.pnb-pre [data-stream='WARNING'] {
+  display: block;
+  margin: 0 -4px;
+  padding: 0 4px;
+  border-inline-start: 3px solid var(--l-paused);
+}
+.pnb .pnb-history {
+  margin: 0;
+  padding: 0;
+  list-style: none;
+}
+.pnb .pnb-history li {
+  display: grid;
+  grid-template-columns: 20px max-content max-content 1fr;
+  gap: 0 7px;
+  align-items: center;
+  margin: 2px 0;
+}
+.pnb-history time {
+  grid-column: 4;
+  justify-self: end;
+  font-variant-numeric: tabular-nums;
+}
+.pnb-message {
+  grid-column: 2 / -1;
+  color: var(--dim);
+}
+.pnb .pnb-facts th,
+.pnb .pnb-facts td {
+  max-width: none;
+  padding: 2px 8px 2px 0;
+  border: 0;
+  background: none;
+  text-align: start;
+  vertical-align: top;
+}
+.pnb .pnb-facts th {
+  color: var(--dim);
+  font-weight: 400;
+  white-space: nowrap;
+}
+.pnb-facts td,
+.pnb-names {
+  font-family: var(--jp-code-font-family, ui-monospace, 'DejaVu Sans Mono', monospace);
+  font-size: 11.5px;
+}
+.pnb-changed td b {
+  color: var(--l-failed);
+  font-family: var(--jp-ui-font-family, sans-serif);
+}
+@media (prefers-reduced-motion: reduce) {
+  .pnb-node > .pnb-box {
+    animation: none !important;
+  }
+}
+@media (forced-colors: active) {
+  .pnb-graph text,
+  .pnb-glyph.pnb-filled {
+    fill: CanvasText;
+  }
+  .pnb-glyph,
+  .pnb-box,
+  .pnb-wire {
+    stroke: CanvasText !important;
+  }
+  .pnb-box {
+    fill: Canvas !important;
+  }
+}
+`,""]),t.d(n,{},{A:i})},314(e){e.exports=function(e){var n=[];return n.toString=function(){return this.map(function(n){var t="",r=void 0!==n[5];return n[4]&&(t+="@supports (".concat(n[4],") {")),n[2]&&(t+="@media ".concat(n[2]," {")),r&&(t+="@layer".concat(n[5].length>0?" ".concat(n[5]):""," {")),t+=e(n),r&&(t+="}"),n[2]&&(t+="}"),n[4]&&(t+="}"),t}).join("")},n.i=function(e,t,r,a,p){"string"==typeof e&&(e=[[null,e,void 0]]);var i={};if(r)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<e.length;s++){var d=[].concat(e[s]);r&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),a&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=a):d[4]="".concat(a)),n.push(d))}},n}},601(e){e.exports=function(e){return e[1]}},72(e){var n=[];function t(e){for(var t=-1,r=0;r<n.length;r++)if(n[r].identifier===e){t=r;break}return t}function r(e,r){for(var a={},p=[],i=0;i<e.length;i++){var o=e[i],l=r.base?o[0]+r.base:o[0],s=a[l]||0,d="".concat(l," ").concat(s);a[l]=s+1;var b=t(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)n[b].references++,n[b].updater(c);else{var f=function(e,n){var t=n.domAPI(n);return t.update(e),function(n){n?(n.css!==e.css||n.media!==e.media||n.sourceMap!==e.sourceMap||n.supports!==e.supports||n.layer!==e.layer)&&t.update(e=n):t.remove()}}(c,r);r.byIndex=i,n.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}e.exports=function(e,a){var p=r(e=e||[],a=a||{});return function(e){e=e||[];for(var i=0;i<p.length;i++){var o=t(p[i]);n[o].references--}for(var l=r(e,a),s=0;s<p.length;s++){var d=t(p[s]);0===n[d].references&&(n[d].updater(),n.splice(d,1))}p=l}}},659(e){var n={};e.exports=function(e,t){var r=function(e){if(void 0===n[e]){var t=document.querySelector(e);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(e){t=null}n[e]=t}return n[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(t)}},540(e){e.exports=function(e){var n=document.createElement("style");return e.setAttributes(n,e.attributes),e.insert(n,e.options),n}},56(e,n,t){e.exports=function(e){var n=t.nc;n&&e.setAttribute("nonce",n)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var n=e.insertStyleElement(e);return{update:function(t){var r,a,p;r="",t.supports&&(r+="@supports (".concat(t.supports,") {")),t.media&&(r+="@media ".concat(t.media," {")),(a=void 0!==t.layer)&&(r+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),r+=t.css,a&&(r+="}"),t.media&&(r+="}"),t.supports&&(r+="}"),(p=t.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),e.styleTagTransform(r,n,e.options)},remove:function(){var e;null===(e=n).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,n){if(n.styleSheet)n.styleSheet.cssText=e;else{for(;n.firstChild;)n.removeChild(n.firstChild);n.appendChild(document.createTextNode(e))}}},859(e,n,t){var r=t(72),a=t.n(r),p=t(825),i=t.n(p),o=t(659),l=t.n(o),s=t(56),d=t.n(s),b=t(540),c=t.n(b),f=t(113),u=t.n(f),h=t(403),x={};x.styleTagTransform=u(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=i(),x.insertStyleElement=c(),a()(h.A,x),h.A&&h.A.locals&&h.A.locals;var g=t(821),m={};m.styleTagTransform=u(),m.setAttributes=d(),m.insert=l().bind(null,"head"),m.domAPI=i(),m.insertStyleElement=c(),a()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
