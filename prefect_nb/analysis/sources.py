@@ -69,9 +69,11 @@ def shape(node: ast.AST) -> str:
 def tree(source: str) -> ast.Module | None:
     """The syntax tree of a source, None when it has no syntax; shared, so never changed."""
     try:
-        return compile(source, "<cell>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        module = compile(source, "<cell>", "exec", flags, dont_inherit=True)
     except (SyntaxError, ValueError):
         return None
+    return module if isinstance(module, ast.Module) else None
 
 
 def _ends_silently(source: str, module: ast.Module) -> bool:

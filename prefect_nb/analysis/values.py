@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from prefect_nb.analysis.code import Tracer
 from prefect_nb.analysis.encode import Fault, Hasher, digest
 from prefect_nb.analysis.forms import choose, register
+from prefect_nb.analysis.trace import Tracer
 
 __all__ = ["Hasher", "Memo", "fingerprint", "is_immutable", "register", "size_of"]
 
@@ -132,8 +132,9 @@ def fingerprint(value: object, memo: Memo | None = None) -> str:
         raise fault.error("value") from None
     except RecursionError:
         raise Fault("it is nested too deeply").error("value") from None
-    for label, fault in faults:
-        raise fault.error(label)
+    if faults:
+        label, found = faults[0]
+        raise found.error(label)
     if tracer.parts:
         encoded += b"".join(f"{p.kind}\0{p.name}\0{p.digest}\n".encode() for p in sorted(tracer.parts))
     return "b3-" + digest(encoded).hex()
@@ -151,8 +152,8 @@ def _fixed(value: object, depth: int) -> bool:
     kind = type(value)
     if kind in _FROZEN:
         return not isinstance(value, types.BuiltinFunctionType) or isinstance(value.__self__, types.ModuleType | None)
-    if depth and (kind is tuple or kind is frozenset):
-        return all(_fixed(v, depth - 1) for v in value)  # type: ignore[attr-defined]
+    if depth and isinstance(value, tuple | frozenset) and kind in (tuple, frozenset):
+        return all(_fixed(v, depth - 1) for v in value)
     if kind is types.ModuleType:
         return True
     if kind is type:
