@@ -272,7 +272,7 @@ def work(tree: Tree) -> Iterator[str]:
     for module in tree.modules.values():
         for node in module.tree.body:
             bare = isinstance(node, ast.Expr) and not isinstance(node.value, ast.Constant)
-            if bare or isinstance(node, ast.For | ast.While | ast.With | ast.Delete | ast.AugAssign):
+            if bare or isinstance(node, ast.For | ast.While | ast.With):
                 yield f"{module.name or tree.package}:{node.lineno}: work at import"
 
 
