@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from prefect_nb.analysis import mutators
-from prefect_nb.analysis.flow import BOUND, Body, Flow, Held
+from prefect_nb.analysis.flow import BOUND, Body, Env, Flow, Held, join
 from prefect_nb.analysis.interpolation import Escape, escape
 from prefect_nb.analysis.scopes import Comprehension, Scope, bound
 
@@ -133,11 +133,32 @@ class Expressions(Flow):
             self.expr(each)
         self.meet(before)
 
+    def branch(self, test: ast.expr) -> Env | None:
+        """Evaluate a condition; go on where it holds and give what is known where it does not."""
+        match test:
+            case ast.UnaryOp(op=ast.Not(), operand=inner):
+                otherwise = self.branch(inner)
+                self.env, otherwise = otherwise, self.env
+                return otherwise
+            case ast.BoolOp(op=ast.And(), values=values):
+                failed: Env | None = None
+                for each in values:
+                    failed = join(failed, self.branch(each))
+                return failed
+            case ast.BoolOp(values=values):
+                held: Env | None = None
+                for each in values:
+                    failed = self.branch(each)
+                    held, self.env = join(held, self.env), failed
+                failed, self.env = self.env, held
+                return failed
+        self.expr(test)
+        return self.fork()
+
     def _either(self, node: ast.IfExp) -> None:
-        self.expr(node.test)
-        before = self.fork()
+        otherwise = self.branch(node.test)
         self.expr(node.body)
-        then, self.env = self.env, before
+        then, self.env = self.env, otherwise
         self.expr(node.orelse)
         self.meet(then)
 
@@ -227,7 +248,8 @@ class Expressions(Flow):
         if isinstance(node.func, ast.Attribute):
             name = node.func.attr
             inplace = any(k.arg == "inplace" and _true(k.value) for k in node.keywords)
-            sure = inplace or name in mutators.METHODS or (name in mutators.STATEMENTS and node is self._bare)
+            bare = node is self._bare and not any(k.arg == "out" for k in node.keywords)
+            sure = inplace or name in mutators.METHODS or (name in mutators.STATEMENTS and bare)
             self._touched(node.func.value, sure=sure)
         elif name in mutators.HARMLESS and name in self.cell.builtins:
             return

@@ -149,9 +149,9 @@ class Flow(ABC):
                 return
 
     def _read(self, name: str) -> None:
-        if name in self.cell.builtins and name in _DYNAMIC:
-            self.cell.dynamic.add(name)
         state = self.state(name)
+        if state & ENTRY and name in self.cell.builtins and name in _DYNAMIC:
+            self.cell.dynamic.add(name)
         if name in CONSTANTS or name in self.cell.builtins or not state & ENTRY:
             return
         if _HISTORY.fullmatch(name):

@@ -15,14 +15,18 @@ import ast
 import builtins as _builtins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from prefect_nb.analysis.flow import BOUND, GONE, Cell, join
 from prefect_nb.analysis.statements import Statements
+from prefect_nb.core.links import Node
 
 __all__ = ["BUILTINS", "Names", "analyze"]
 
 BUILTINS: frozenset[str] = frozenset(dir(_builtins)) | {"display", "exit", "quit"}
 """Names that are there without any cell: Python's, and those that IPython adds."""
+
+_BINDERS = frozenset({"exec", "globals", "locals", "vars", ".user_ns", "__main__"})  # they may bind names unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class Names:
     imports, defines : frozenset of str
         The part of `writes` that only import statements, or only ``def`` and ``class``, bind.
     calls : frozenset of str
-        Plain names that are called or used as decorators, builtins included.
+        Plain names that are called or used as decorators, in definitions too; builtins included.
     star_imports : tuple of str
         Modules of ``from … import *``, in order.
     dynamic : frozenset of str
@@ -93,6 +97,23 @@ class Names:
     late: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     temporaries: frozenset[str] = frozenset()
     order: tuple[str, ...] = ()
+
+    def node(self, node_id: str, kind: Literal["task", "plain"] = "task", after: tuple[str, ...] = ()) -> Node:
+        """The cell as the graph sees it before it ran; history is no data, and what is opaque is said."""
+        return Node(
+            node_id,
+            kind,
+            reads=self.reads - self.history,
+            writes=self.writes,
+            deletes=self.deletes,
+            defers=self.defers,
+            mutates=self.mutates,
+            after=after,
+            late=self.late,
+            keeps=self.writes - self.must_write,
+            soft=self.soft,
+            opaque=bool(self.star_imports) or any(why in _BINDERS or why[0] == "%" for why in self.dynamic),
+        )
 
 
 def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:

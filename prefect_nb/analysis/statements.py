@@ -141,9 +141,8 @@ class Statements(Definitions):
         ends: list[Env | None] = []
         branch: ast.If | None = node
         while branch is not None:  # a long elif chain is deep on its last side
-            self.expr(branch.test)
             known = _known(branch.test)
-            before = self.fork()
+            before = self.branch(branch.test)
             if known is not False:
                 self.block(branch.body)
                 ends.append(self.env)
@@ -165,10 +164,10 @@ class Statements(Definitions):
 
     def _while(self, node: ast.While) -> None:
         forever = _known(node.test) is True
-        self._loop(lambda: self.expr(node.test), node, entered=forever, forever=forever)
+        self._loop(lambda: self.branch(node.test), node, entered=forever, forever=forever)
 
     def _loop(
-        self, head: Callable[[], None], node: ast.For | ast.AsyncFor | ast.While, *, entered: bool, forever: bool
+        self, head: Callable[[], object], node: ast.For | ast.AsyncFor | ast.While, *, entered: bool, forever: bool
     ) -> None:
         turns, outer = self._turns, (self.jumps["break"], self.jumps["continue"])
         before = self.fork()
@@ -185,7 +184,7 @@ class Statements(Definitions):
         if forever:
             self.env = None
         elif isinstance(node, ast.While):
-            self.expr(node.test)
+            self.env = self.branch(node.test)
         elif entered:
             self.env = end
         self.block(node.orelse)

@@ -191,7 +191,7 @@ class _Draft:
             if name in self.versions:
                 self._reads(node, name)
             elif name not in self.available and name not in node.soft:
-                self._missing(place, node, name, "", sure=node.kind == "task" and not self.opaque)
+                self._missing(place, node, name, "", sure=node.kind == "task" and not (self.opaque or node.opaque))
         for name in sorted(name for name in node.keeps - node.reads if name in self.versions):
             self._reads(node, name)  # bound on some paths only: the version before shines through
         self._read_late(place, node)

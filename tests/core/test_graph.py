@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from cells.catalogue import Case, cases
 
@@ -26,23 +28,10 @@ def graph_of(case: Case) -> Graph:
     names = case.names()
     for cell in case.cells:
         found = names[cell["id"]]
+        kind = "task" if cell.get("kind", "task") == "task" else "plain"
+        after = tuple(cell.get("opts", {}).get("upstream", ()))
         mutates = OBSERVED_MUTATIONS.get(case.id, {}).get(cell["id"], found.mutates)
-        nodes.append(
-            Node(
-                cell["id"],
-                "task" if cell.get("kind", "task") == "task" else "plain",
-                found.reads - found.history,
-                found.writes,
-                found.deletes,
-                found.defers,
-                frozenset(mutates),
-                after=tuple(cell.get("opts", {}).get("upstream", ())),
-                late=found.late,
-                keeps=found.writes - found.must_write,
-                soft=found.soft,
-                opaque=bool(found.star_imports),
-            )
-        )
+        nodes.append(replace(found.node(cell["id"], kind, after), mutates=frozenset(mutates)))
     return build(nodes)
 
 
