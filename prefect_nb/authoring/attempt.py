@@ -1,0 +1,106 @@
+"""One entry of a cell's body: under capture, observation and a transaction; and its bad ends as events.
+
+Knows bodies, captures and transactions; not keys, not the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_nb.analysis.names import Names
+from prefect_nb.analysis.purity import env_names
+from prefect_nb.analysis.reads import Observer
+from prefect_nb.authoring import hidden
+from prefect_nb.authoring.body import Body, End
+from prefect_nb.authoring.capture import Capture
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.outputs import Output
+from prefect_nb.authoring.tracebacks import error_info
+from prefect_nb.authoring.transaction import Transaction
+from prefect_nb.core import events as ev
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.protocols import LogChunk
+from prefect_nb.wiring import now
+
+__all__ = ["Tried", "attempt", "ended_badly"]
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One attempt as it was observed.
+
+    Parameters
+    ----------
+    end : End
+        How the body ended.
+    transaction : Transaction
+        What it changed; still to be kept or undone.
+    outputs : tuple of Output
+        What it showed.
+    observer : Observer
+        What it read and did outside.
+    generators, settings : mapping
+        Hidden states before the body.
+    result : object
+        The value of the displayed last expression, if any.
+    left : mapping
+        The namespace's own names as the body left them, for ``%flow failed``.
+    """
+
+    end: End
+    transaction: Transaction
+    outputs: tuple[Output, ...]
+    observer: Observer
+    generators: Mapping[str, object]
+    settings: Mapping[str, object]
+    result: tuple[object, ...]
+    left: Mapping[str, Any]
+
+
+async def attempt(
+    flow: LiveFlow, body: Body, names: Names, producers: Mapping[str, str], permission: tuple[VisitId, int, int]
+) -> Tried:
+    """Run the body once, watching; nothing is decided here.
+
+    Parameters
+    ----------
+    permission : tuple
+        The visit, the attempt's number (from 1) and the kernel-wide permit that an interrupt has to name.
+    """
+    visit, number, permit = permission
+    shell, session = flow.shell, flow.session
+    flow.ns.materialize(n for n in names.reads | names.defers | names.deletes)
+    transaction = Transaction(flow.ns, names, body.tree, producers)
+    generators, settings = hidden.generators(), hidden.settings()
+    before = shell.displayhook.exec_result.result if getattr(shell.displayhook, "exec_result", None) else None
+
+    def log(stream: str, text: str) -> None:
+        session.log(LogChunk(visit, number, stream, text, now()))
+
+    observer = Observer(ignore=(flow.place.folder,), environment=env_names(body.source, shell.user_ns))
+    with Capture(shell, on_text=log) as capture, observer:
+        end = await body.run(shell.user_ns, flow.interrupts, permit)
+    outputs = capture.outputs()
+    shown = any(o.kind == "result" for o in outputs)
+    after = shell.displayhook.exec_result.result if shown and shell.displayhook.exec_result else before
+    left = dict(shell.user_ns) if end.kind != "returned" else {}
+    return Tried(end, transaction, outputs, observer, generators, settings, (after,) if shown else (), left)
+
+
+def ended_badly(
+    visit: VisitId, token: int, spec: TaskSpec, end: End, label: Callable[[str], str | None]
+) -> ev.TaskEvent:
+    """The event for a body that did not return."""
+    error = end.error
+    assert error is not None
+    if end.kind == "interrupted" and end.why == "timeout":
+        told = error_info(TimeoutError(f"took longer than {spec.timeout:g} s"), end.traceback, label=label)
+        timed_out = ev.ErrorInfo(told.type, told.message, told.types, told.traceback, kind="timeout")
+        return ev.BodyRaised(at=now(), visit=visit, token=token, error=timed_out)
+    if end.kind == "interrupted" or isinstance(error, asyncio.CancelledError):
+        by = "by Stop" if end.why == "stop" else ""
+        return ev.BodyCancelled(at=now(), visit=visit, token=token, message=by)
+    return ev.BodyRaised(at=now(), visit=visit, token=token, error=error_info(error, end.traceback, label=label))

@@ -1,0 +1,190 @@
+"""The notebook as the kernel knows it: its cells in order, which of them are tasks, and the graph between them.
+
+Where the page or the headless runner tells the order, it is the document's; elsewhere it is the order of first
+execution, and `order_known` says so. Knows source text and the graph; not the shell, not the store.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from prefect_nb.analysis import cells
+from prefect_nb.analysis.header import options
+from prefect_nb.analysis.names import Names, analyze
+from prefect_nb.core import graph
+from prefect_nb.core.spec import TaskSpec
+from prefect_nb.errors import UsageError
+
+__all__ = ["CellInfo", "Document"]
+
+_NOTHING = frozenset[str]()
+
+
+@dataclass(frozen=True, slots=True)
+class CellInfo:
+    """One code cell.
+
+    Parameters
+    ----------
+    id : str
+        The front end's id of the cell, or one of ours where there is none.
+    source : str
+        The cell as the user sees it.
+    code : str
+        Its body as plain Python.
+    names : Names, optional
+        What it reads and writes; None if it does not parse.
+    spec : TaskSpec, optional
+        Its task, None for a plain cell.
+    fresh : bool
+        Whether the author asked for this execution to ignore earlier results.
+    """
+
+    id: str
+    source: str
+    code: str
+    names: Names | None
+    spec: TaskSpec | None
+    fresh: bool = False
+    complaint: str = ""
+
+    @property
+    def digest(self) -> str:
+        """A short digest of the source."""
+        return hashlib.blake2b(self.source.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+
+
+@dataclass(slots=True)
+class Document:
+    """The cells of one notebook, replaced as the page tells them or learned as they run.
+
+    Parameters
+    ----------
+    transform : callable
+        Turns a cell's body into plain Python (magics become calls); must not execute anything.
+    available : callable
+        Names that the namespace holds without any cell having bound them.
+    """
+
+    transform: Callable[[str], str]
+    available: Callable[[], frozenset[str]] = lambda: _NOTHING
+    order_known: bool = False
+    _cells: dict[str, CellInfo] = field(default_factory=dict)
+    _graph: graph.Graph | None = None
+    _parsed: dict[str, CellInfo] = field(default_factory=dict)
+
+    @property
+    def cells(self) -> tuple[CellInfo, ...]:
+        """Every known code cell in order."""
+        return tuple(self._cells.values())
+
+    def cell(self, cell_id: str) -> CellInfo | None:
+        """The cell with this id."""
+        return self._cells.get(cell_id)
+
+    def task(self, name: str) -> CellInfo | None:
+        """The cell whose task has this name."""
+        return next((c for c in self._cells.values() if c.spec is not None and c.spec.name == name), None)
+
+    def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Take over the page's list of code cells: rows with ``id`` and ``source``, in document order."""
+        known: dict[str, CellInfo] = {}
+        for number, row in enumerate(rows, 1):
+            cell_id = str(row.get("id") or f"cell-{number}")
+            known[cell_id] = self._parse(cell_id, str(row.get("source", "")))
+        self._cells = known
+        self.order_known = True
+        self._renamed()
+
+    def seen(self, cell_id: str, source: str) -> CellInfo:
+        """Take over one cell that is about to run; a new one goes to the end."""
+        old = self._cells.get(cell_id)
+        if old is None or old.source != source:
+            self._cells[cell_id] = self._parse(cell_id, source)
+            self._renamed()
+        return self._cells[cell_id]
+
+    def probe(self, source: str) -> CellInfo | None:
+        """What a source would be as a cell, without taking it in."""
+        return self._parse("", source)
+
+    @property
+    def graph(self) -> graph.Graph:
+        """Who reads which version of whose names."""
+        if self._graph is None:
+            self._graph = graph.build([_node(c) for c in self._cells.values()], available=self.available())
+        return self._graph
+
+    def to_plain(self) -> dict[str, Any]:
+        """The tasks and the data edges between them, as the views draw them."""
+        tasks = {c.id: c.spec.name for c in self._cells.values() if c.spec is not None}
+        edges: dict[tuple[str, str, str], list[str]] = {}
+        for edge in self.graph.edges:
+            if edge.source in tasks and edge.target in tasks and edge.kind in ("data", "after"):
+                where = (tasks[edge.source], tasks[edge.target], edge.kind)
+                edges.setdefault(where, []).append(edge.name)
+        positions = {c.id: number for number, c in enumerate(self._cells.values(), 1)}
+        return {
+            "order_known": self.order_known,
+            "nodes": [{"task": name, "cell": cell, "position": positions[cell]} for cell, name in tasks.items()],
+            "edges": [{"source": s, "target": t, "names": sorted(set(n)), "kind": k} for (s, t, k), n in edges.items()],
+        }
+
+    def _parse(self, cell_id: str, source: str) -> CellInfo:
+        cached = self._parsed.get(source)
+        if cached is not None:
+            return replace(cached, id=cell_id)
+        header, body = cells.split(source)
+        complaint = ""
+        try:
+            code = self.transform(body)
+            names: Names | None = analyze(code)
+        except SyntaxError:
+            code, names = body, None
+        spec, fresh = None, False
+        if header is not None:
+            try:
+                spec = cells.task_spec(header, names or analyze(""), 0)
+                fresh = options(header.line).fresh
+            except UsageError as error:
+                complaint = str(error)
+        info = CellInfo(cell_id, source, code, names, spec, fresh, complaint)
+        self._parsed[source] = info
+        return info
+
+    def _renamed(self) -> None:
+        """Give every task a name of its own: a second "df" becomes "df-2", a nameless one its ordinal."""
+        self._graph = None
+        taken: set[str] = set()
+        ordinal = 0
+        for cell_id, info in self._cells.items():
+            if info.spec is None:
+                continue
+            ordinal += 1
+            wish = self._parsed[info.source].spec
+            assert wish is not None
+            stem = wish.name if wish.name != "task-0" else f"task-{ordinal}"
+            name, number = stem, 1
+            while name in taken:
+                number += 1
+                name = f"{stem}-{number}"
+            taken.add(name)
+            if name != info.spec.name:
+                self._cells[cell_id] = replace(info, spec=replace(wish, name=name))
+
+
+def _node(cell: CellInfo) -> graph.Node:
+    names = cell.names
+    return graph.Node(
+        id=cell.id,
+        kind="plain" if cell.spec is None else "task",
+        reads=names.reads if names else _NOTHING,
+        writes=names.writes if names else _NOTHING,
+        deletes=names.deletes if names else _NOTHING,
+        defers=names.defers if names else _NOTHING,
+        mutates=names.mutates if names else _NOTHING,
+        after=cell.spec.after if cell.spec else (),
+    )

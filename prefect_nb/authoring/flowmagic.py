@@ -1,0 +1,168 @@
+"""``%flow``: the graph, and every question about it, as text that survives a kernel restart."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from IPython.core.error import UsageError as MagicUsageError
+
+from prefect_nb.authoring.hub import Hub
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.runner import CellRunner
+from prefect_nb.errors import PrefectNBError
+from prefect_nb.views.dot import to_dot
+from prefect_nb.views.inspect import explanation
+from prefect_nb.views.model import RunView
+from prefect_nb.views.text import runs_table, status_table
+from prefect_nb.views.words import size
+from prefect_nb.wiring import now
+
+__all__ = ["FlowMagic"]
+
+
+class FlowMagic:
+    """%flow [COMMAND] [NAME]
+
+    Without a command: the live graph of this notebook. Commands::
+
+        status        every task: state, attempt, duration, reason
+        why NAME      why a task ran or was reused: its key, part by part, and its states
+        logs [NAME]   what a task, or every task, printed
+        runs          the runs of this notebook
+        run [NAME]    bring every task, or one and what it needs, up to date; unrelated tasks go on after a failure
+        new           end this run and begin a new one
+        failed NAME   the namespace that a failed body left, as a dict
+        dot           the graph in the DOT language
+        usage         disk use and its bound
+        finish        end a headless run (used by prefect-nb run and papermill)
+    """  # noqa: D400 - shown by %flow?
+
+    def __init__(self, flow: LiveFlow, runner: CellRunner, hub: Hub) -> None:
+        self._flow = flow
+        self._runner = runner
+        self._hub = hub
+        self._commands: dict[str, Callable[[str], Any]] = {
+            "": self._graph,
+            "status": self._status,
+            "why": self._why,
+            "logs": self._logs,
+            "runs": self._runs,
+            "run": self._run,
+            "new": self._new,
+            "failed": self._failed,
+            "dot": self._dot,
+            "usage": self._usage,
+            "finish": self._finish,
+        }
+        self.__doc__ = type(self).__doc__
+        self.__name__ = "flow"
+
+    def __call__(self, line: str) -> Any:
+        """Carry one command out."""
+        command, _, rest = line.strip().partition(" ")
+        handler = self._commands.get(command)
+        if handler is None:
+            known = ", ".join(c for c in self._commands if c)
+            raise MagicUsageError(f"%flow {command}: there is no such command; use one of {known}")
+        try:
+            return handler(rest.strip())
+        except PrefectNBError as error:
+            raise MagicUsageError(str(error).replace("\n", " ")) from None
+
+    def _graph(self, rest: str) -> None:
+        self._hub.display()
+        if self._flow.remark:
+            print(self._flow.remark, file=sys.stderr)
+
+    def _status(self, rest: str) -> None:
+        self._open()
+        print(status_table(self._hub.model()))
+
+    def _why(self, name: str) -> None:
+        self._open()
+        task = self._known(name, "why")
+        print(explanation(self._hub.details(task), self._flow.session.run.visit(task), now()))
+
+    def _logs(self, name: str) -> None:
+        self._open()
+        task = self._known(name, "logs") if name else ""
+        last: object = None
+        for chunk in self._flow.store.logs(self._flow.session.run.id, task):
+            head = (chunk.visit, chunk.attempt)
+            if head != last:
+                print(f"--- {chunk.visit} attempt {chunk.attempt}")
+                last = head
+            print(chunk.text, end="")
+
+    def _runs(self, rest: str) -> None:
+        rows = self._flow.store.runs(flow=self._flow.name)
+        views = [
+            RunView(
+                id=r.run,
+                flow=r.flow,
+                notebook=r.notebook,
+                state=r.state,
+                type=r.type,
+                message=r.message,
+                live=r.live,
+                started_at=r.created_at,
+                ended_at=r.ended_at,
+            )
+            for r in rows
+        ]
+        print(runs_table(views, now()) if views else "no runs yet")
+
+    def _run(self, name: str) -> Any:
+        cells = [c for c in self._flow.document.cells if c.spec is not None]
+        if name:
+            task = self._flow.document.task(self._known(name, "run"))
+            cells = [task] if task is not None else []
+        asyncio.get_running_loop()
+        return self._run_all(cells)
+
+    async def _run_all(self, cells: list[Any]) -> None:
+        for cell in cells:
+            await self._runner.pull(cell)
+        self._hub.flush()
+        print(status_table(self._hub.model()))
+
+    def _new(self, rest: str) -> None:
+        print(f"run {self._flow.renew()}")
+
+    def _failed(self, name: str) -> Any:
+        left = self._flow.failed.get(name)
+        if left is None:
+            raise MagicUsageError(f"%flow failed: no body of {name or 'a task'} failed in this kernel")
+        return dict(left)
+
+    def _dot(self, rest: str) -> None:
+        print(to_dot(self._hub.model()))
+
+    def _usage(self, rest: str) -> None:
+        used = self._flow.store.usage()
+        print(
+            f"{self._flow.store.location}: results {size(used.results)} of {size(used.quota)}, "
+            f"database {size(used.database)}, {used.runs} runs, {used.entries} reusable results"
+        )
+
+    def _finish(self, rest: str) -> None:
+        if self._flow.mode == "flow":
+            self._flow.finish(interrupted="--interrupted" in rest)
+        self._hub.flush()
+
+    def _open(self) -> None:
+        """Make sure that there is a run to tell about; the last one is taken over after a restart."""
+        session = self._flow.session
+        self._flow.describe()
+        session.ask()
+
+    def _known(self, name: str, command: str) -> str:
+        run = self._flow.session.run
+        names = [*(c.spec.name for c in self._flow.document.cells if c.spec is not None), *run.latest]
+        if name in names or any(name in (str(v), v.task) for v in run.visits):
+            return name
+        told = ", ".join(dict.fromkeys(names)) or "none yet"
+        raise MagicUsageError(f"%flow {command} {name}: there is no such task; known are {told}")

@@ -1,0 +1,126 @@
+"""The key of a body: its code, what it reaches, and its inputs by content.
+
+A key names its parts, so that a miss can say which of them changed. Knows analysis and namespaces; not the store.
+"""
+
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from prefect_nb.analysis.code import Part, cell_fingerprint, reach
+from prefect_nb.analysis.names import Names
+from prefect_nb.authoring.namespace import Namespace, late_names
+from prefect_nb.core.spec import TaskSpec
+from prefect_nb.errors import Unhashable
+
+__all__ = ["Keyed", "cell_key", "combine", "function_key", "is_code", "part_rows"]
+
+SCHEMA = "1"
+_KINDS = {"distribution": "package", "code": "code"}
+_PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """A body's identity.
+
+    Parameters
+    ----------
+    key : str
+        Empty when it is incomplete; `uncacheable` says why.
+    code_key : str
+        The part that is the same for all inputs.
+    parts : tuple of (kind, name, digest)
+        What the key was made of, code first.
+    """
+
+    key: str
+    code_key: str
+    parts: tuple[tuple[str, str, str], ...]
+    uncacheable: str
+
+
+def combine(parts: Iterable[tuple[str, str, str]]) -> str:
+    """One digest over named parts; every text is length-prefixed, so no two lists collide."""
+    hasher = blake3()
+    for part in parts:
+        for text in part:
+            raw = text.encode("utf-8", "surrogatepass")
+            hasher.update(len(raw).to_bytes(4, "big") + raw)
+    return "b3-" + hasher.hexdigest(length=20)
+
+
+def part_rows(parts: Iterable[Part]) -> tuple[tuple[str, str, str], ...]:
+    """What code reaches as rows of a key, in the words that reasons use."""
+    return tuple((_KINDS.get(p.kind, "helper"), p.name, p.digest) for p in parts)
+
+
+def is_code(value: object) -> bool:
+    """Whether a value is followed as code instead of fingerprinted as data."""
+    return isinstance(
+        value, types.FunctionType | type | types.ModuleType | types.BuiltinFunctionType | types.MethodType
+    )
+
+
+def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, root: Path | None) -> Keyed:
+    """The key of a cell whose inputs are in place.
+
+    Parameters
+    ----------
+    code : str
+        The body as plain Python.
+    names : Names
+        Its analysis.
+    root : Path, optional
+        Modules under this folder are followed as source.
+    """
+    values = [ns.user.get(n) for n in names.reads]
+    ns.materialize(late_names(values))
+    own = cell_fingerprint(code)
+    parts: list[tuple[str, str, str]] = [("code", "", own), ("python", _PYTHON, SCHEMA)]
+    if spec.version:
+        parts.append(("option", "--version", spec.version))
+    problems: list[str] = []
+    code_names = sorted(n for n in names.reads if n in ns.user and is_code(ns.user[n]))
+    reached = reach(code_names, ns.user, project_root=root)
+    parts += part_rows(reached.parts)
+    problems += [str(getattr(p, "message", p)) for p in reached.problems]
+    for name in sorted(names.reads - set(code_names)):
+        if name in ns:
+            try:
+                parts.append(("input", name, ns.fingerprint(name)))
+            except Unhashable as error:
+                problems.append(error.message)
+    if names.dynamic:
+        problems.append(f"{', '.join(sorted(names.dynamic))} may read names that nobody can foresee")
+    if names.history:
+        problems.append(f"{', '.join(sorted(names.history))} is history, not data; assign it to a name")
+    code_key = combine(p for p in parts if p[0] in ("code", "python"))
+    return Keyed(
+        key="" if problems else combine(parts),
+        code_key=code_key,
+        parts=tuple(parts),
+        uncacheable="; ".join(problems),
+    )
+
+
+def function_key(
+    parts: tuple[tuple[str, str, str], ...], arguments: Mapping[str, Any], digest: Any, options: str
+) -> tuple[str, str]:
+    """The key of a function call from the parts of its code and its arguments by name; the key and what is missing."""
+    rows = list(parts)
+    if options:
+        rows.append(("option", "--version", options))
+    for name, value in arguments.items():
+        try:
+            rows.append(("input", name, digest(value)))
+        except Unhashable as error:
+            return "", f"{name}: {error.message}"
+    return combine(rows), ""

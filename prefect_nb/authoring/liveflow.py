@@ -1,0 +1,267 @@
+"""The kernel's notebook as a flow: its document, namespace and, from the first task on, its store and run.
+
+Nothing is opened before the first task (loading the extension writes nothing). Knows the shell, where requests come
+from and what they carry; not how a cell is run (the runner) and not how a run is shown (the views).
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from collections.abc import Callable, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from prefect_nb.authoring.document import CellInfo, Document
+from prefect_nb.authoring.interrupts import Interrupts
+from prefect_nb.authoring.namespace import Namespace
+from prefect_nb.core import events as ev
+from prefect_nb.engine.recovery import Opening, open_session
+from prefect_nb.engine.session import Session
+from prefect_nb.protocols import Entry, Store
+from prefect_nb.results.vault import Vault
+from prefect_nb.wiring import Place, find_place, new_run_id, now, open_vault, start_store
+
+__all__ = ["LiveFlow", "Request"]
+
+_KNOWN_S = 2.0
+
+
+class Request:
+    """What came with the execute request that runs now.
+
+    Attributes
+    ----------
+    cell_id : str
+        The front end's id of the cell, empty where there is none.
+    ours : mapping
+        What the headless runner or the page's extension added for us.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        metadata = _metadata(shell)
+        self.cell_id = str(metadata.get("cellId") or "")
+        ours = metadata.get("prefect_nb")
+        self.ours: Mapping[str, Any] = ours if isinstance(ours, Mapping) else {}
+
+
+def _metadata(shell: Any) -> Mapping[str, Any]:
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return {}
+    parent = kernel.get_parent("shell") if hasattr(kernel, "get_parent") else shell.parent_header
+    metadata = parent.get("metadata") if isinstance(parent, Mapping) else None
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
+class LiveFlow:
+    """The flow of one kernel; used by the kernel's main thread, read by the views' threads.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The shell whose cells become tasks.
+    """
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+        self.interrupts = Interrupts()
+        self.document = Document(self._transform, self._available)
+        self.ns = Namespace(shell.user_ns, self._load)
+        self.executed: set[str] = set()
+        self.turns: dict[str, int] = {}
+        self.forced: set[str] = set()
+        self.failed: dict[str, Mapping[str, Any]] = {}
+        self.remark = ""
+        self.mode = "live"
+        self.on_open: Callable[[Session], None] = lambda session: None
+        self._permits = count(1)
+        self._ordinals = count(1)
+        self._place: Place | None = None
+        self._store: Store | None = None
+        self._vault: Vault | None = None
+        self._session: Session | None = None
+        self._start: dict[str, Any] = {}
+        self._described: Mapping[str, Any] = {}
+        self._keys: dict[str, tuple[float, set[str]]] = {}
+        self._calls: dict[str, Any] = {}
+
+    # --- what a request carries ------------------------------------------------------------------------------------
+
+    def arrived(self, raw: str, cell_id: str | None) -> CellInfo:
+        """Take note of a cell that is about to run."""
+        request = Request(self.shell)
+        if "mode" in request.ours and self._session is None:
+            self._start = dict(request.ours)
+            self.mode = str(request.ours["mode"])
+        if isinstance(request.ours.get("document"), list):
+            self.set_document(request.ours["document"])
+        return self.document.seen(request.cell_id or cell_id or self._own_id(raw), raw)
+
+    def _own_id(self, raw: str) -> str:
+        """An id where the front end gives none: a cell is itself again if its text is, or its explicit task name."""
+        known = next((c.id for c in self.document.cells if c.source == raw), None)
+        if known is not None:
+            return known
+        probe = self.document.probe(raw)
+        if probe is not None and probe.spec is not None:
+            named = self.document.task(probe.spec.name)
+            if named is not None and named.id.startswith("run-"):
+                return named.id
+        return f"run-{next(self._ordinals)}"
+
+    def set_document(self, rows: list[Mapping[str, Any]], path: str = "") -> None:
+        """Take over the page's list of cells; names of cells that left the notebook go with them."""
+        if path and "notebook" not in self._start and not self.opened:
+            self._start["page"] = path
+        before = {c.id for c in self.document.cells} if self.document.order_known else set()
+        self.document.replace(rows)
+        for gone in before - {c.id for c in self.document.cells}:
+            self.ns.forget_cell(gone)
+        self.describe()
+
+    def describe(self) -> None:
+        """Send the graph to the run, if it changed."""
+        if self._session is None:
+            return
+        plain = self.document.to_plain()
+        if plain != self._described:
+            self._described = plain
+            self._session.describe(plain)
+
+    # --- the parts that open late ----------------------------------------------------------------------------------
+
+    @property
+    def opened(self) -> bool:
+        """Whether the run is open."""
+        return self._session is not None
+
+    @property
+    def place(self) -> Place:
+        """Where the store lies."""
+        if self._place is None:
+            self._place = find_place(self.notebook.parent)
+        return self._place
+
+    @property
+    def notebook(self) -> Path:
+        """The notebook's path, or a stand-in in the working directory where nobody tells."""
+        named = self._start.get("notebook") or os.environ.get("JPY_SESSION_NAME")
+        named = named or self.shell.user_ns.get("__vsc_ipynb_file__") or ""
+        path = Path(str(named)) if str(named).endswith(".ipynb") else Path("session.ipynb")
+        return path if path.is_absolute() else Path.cwd() / path.name
+
+    @property
+    def name(self) -> str:
+        """The flow's name: the notebook's path below the store's root, without its ending."""
+        try:
+            return self.notebook.resolve().relative_to(self.place.root).with_suffix("").as_posix()
+        except ValueError:
+            return self.notebook.stem
+
+    @property
+    def store(self) -> Store:
+        """The store, opened at first use."""
+        if self._store is None:
+            self._store = start_store(self.place)
+            atexit.register(self.close)
+        return self._store
+
+    @property
+    def vault(self) -> Vault:
+        """Where values are written and read."""
+        if self._vault is None:
+            self._vault = open_vault(self.store, self.place)
+        return self._vault
+
+    @property
+    def session(self) -> Session:
+        """The run, opened or taken over at first use."""
+        if self._session is None:
+            self._open(fresh=False)
+        assert self._session is not None
+        return self._session
+
+    def _open(self, *, fresh: bool) -> None:
+        start = self._start
+        opening = Opening(
+            flow=self.name,
+            notebook=str(self.notebook),
+            live=self.mode == "live",
+            worker=self.store.open_worker("kernel", self.name),
+            new_id=str(start.get("run") or new_run_id(now())),
+            parameters=start.get("parameters") or {},
+            resume=start.get("resume") or None,
+            fresh=fresh,
+        )
+        self._session, self.remark = open_session(self.store, opening, now)
+        self._described = {}
+        self.describe()
+        self.on_open(self._session)
+
+    def renew(self) -> str:
+        """End the run and begin a new one; its id."""
+        if self._session is not None:
+            self._session.ask(ev.RunClosed(at=now(), actor="person"))
+            self._session.close()
+        self.executed.clear()
+        self._open(fresh=True)
+        return self.session.run.id
+
+    def finish(self, *, interrupted: bool = False) -> None:
+        """End a headless run; what was not reached becomes NotRun."""
+        if self._session is not None and not self._session.run.closed:
+            self._session.ask(ev.RunClosed(at=now(), interrupted=interrupted))
+
+    def close(self) -> None:
+        """Let everything posted become durable and let go of the store; the run stays as it is."""
+        if self._session is not None:
+            self._session.close()
+        if self._store is not None:
+            self._store.close()
+        self._session = self._store = self._vault = None
+
+    def cell_label(self, filename: str) -> str | None:
+        """What people call the code in a file of the shell's: ``Cell In[3]``."""
+        label = self.shell.compile.format_code_name(filename) if self.shell else None
+        return f"{label[0]} {label[1]}" if label else None
+
+    def entries(self, code_key: str, key: str) -> list[Entry]:
+        """Earlier results under a key, newest first. Keys of one code are fetched once and then known here."""
+        if not key:
+            return []
+        asked_at, known = self._keys.get(code_key, (0.0, set[str]()))
+        if now() - asked_at > _KNOWN_S:  # other processes write too
+            known = {e.key for e in self.store.entries(code_key=code_key, limit=10_000)}
+            self._keys[code_key] = now(), known
+        if key not in known:
+            return []
+        return [e for e in self.store.entries(code_key=code_key) if e.key == key]
+
+    def learned(self, code_key: str, key: str) -> None:
+        """An entry is on its way into the store."""
+        self._keys.setdefault(code_key, (0.0, set()))[1].add(key)
+
+    def number_call(self, name: str) -> int:
+        """The visit number of a function that a plain cell calls."""
+        last = self.session.run.visit(name)
+        numbers = self._calls.setdefault(name, count(1 if last is None else last.id.visit + 1))
+        number: int = next(numbers)
+        return number
+
+    # --- small things ------------------------------------------------------------------------------------------------
+
+    def permit(self) -> int:
+        """A number for one entry of one body in this kernel, so that a late interrupt hits nothing else."""
+        return next(self._permits)
+
+    def _load(self, address: str) -> dict[str, Any]:
+        stored = self.vault.load(address, namespace=self.shell.user_ns)
+        return dict(stored["values"]) if isinstance(stored, dict) else {}
+
+    def _transform(self, body: str) -> str:
+        return str(self.shell.transform_cell(body))
+
+    def _available(self) -> frozenset[str]:
+        return frozenset(n for n in self.shell.user_ns if self.ns.writer(n) is None)

@@ -1,0 +1,119 @@
+"""Plain cells stay plain Jupyter; this room only watches them.
+
+Before one runs, the stored values that it reads are loaded, and a name that a failed or skipped task would have bound
+becomes a clear error; afterwards, what it bound counts as a new version.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from prefect_nb.analysis.cells import split
+from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.core.states import StateType
+from prefect_nb.errors import NotAvailable, ResultUnavailable
+
+__all__ = ["PlainCells"]
+
+REFUSAL = "__prefect_nb_refusal__"
+
+
+class PlainCells:
+    """Hooks around the plain cells of one shell.
+
+    Parameters
+    ----------
+    flow : LiveFlow
+        The kernel's notebook.
+    """
+
+    def __init__(self, flow: LiveFlow) -> None:
+        self._flow = flow
+        self._now: CellInfo | None = None
+        self._refusal: NotAvailable | None = None
+        self._caller: Any = None
+
+    def install(self) -> None:
+        """Watch the shell's cells."""
+        shell = self._flow.shell
+        shell.events.register("pre_run_cell", self._before)
+        shell.events.register("post_run_cell", self._after)
+        shell.ast_transformers.append(self)
+
+    def uninstall(self) -> None:
+        """Stop watching."""
+        shell = self._flow.shell
+        shell.events.unregister("pre_run_cell", self._before)
+        shell.events.unregister("post_run_cell", self._after)
+        shell.ast_transformers[:] = [t for t in shell.ast_transformers if t is not self]
+
+    def visit(self, tree: ast.Module) -> ast.Module:
+        """As an IPython AST transformer: a cell that must be refused raises first, at its own first line."""
+        if self._refusal is None or not tree.body:
+            return tree
+        refusal = ast.parse(f"raise {REFUSAL}").body[0]
+        ast.copy_location(refusal, tree.body[0])
+        return ast.fix_missing_locations(ast.Module([refusal, *tree.body], tree.type_ignores))
+
+    def _before(self, info: Any) -> None:
+        self._now = self._refusal = None
+        raw = getattr(info, "raw_cell", "") or ""
+        if split(raw)[0] is not None or getattr(info, "silent", False) or not raw.strip():
+            return
+        if raw.lstrip().startswith(("%load_ext", "%reload_ext", "%unload_ext")):
+            return
+        flow = self._flow
+        cell = self._now = flow.arrived(raw.removesuffix("\n"), getattr(info, "cell_id", None))
+        flow.describe()
+        if cell.names is None or cell.names.dynamic or cell.names.impure_magics or "get_ipython" in cell.code:
+            flow.ns.materialize_all()
+        else:
+            late = {name for c in flow.document.cells if c.names is not None for name in c.names.defers}
+            try:
+                flow.ns.materialize(cell.names.reads | cell.names.deletes | late)
+            except ResultUnavailable as error:
+                self._refuse(NotAvailable(error.message, hint=error.hint))
+        if flow.opened and (missing := self._missing(cell)) is not None:
+            self._refuse(missing)
+        self._caller = calling(Caller(flow, None, cell.id))
+        self._caller.__enter__()
+
+    def _refuse(self, error: NotAvailable) -> None:
+        self._refusal = error
+        self._flow.shell.user_ns[REFUSAL] = error
+
+    def _missing(self, cell: CellInfo) -> NotAvailable | None:
+        """A name that this cell reads and whose task ended without binding it."""
+        flow = self._flow
+        graph = flow.document.graph
+        for name in sorted(cell.names.reads if cell.names else ()):
+            producer = graph.producer(cell.id, name)
+            above = flow.document.cell(producer) if producer is not None else None
+            if above is None or above.spec is None or name in flow.ns:
+                continue
+            visit = flow.session.run.visit(above.spec.name)
+            if visit is not None and (visit.state.type is not StateType.COMPLETED or not visit.result):
+                state = visit.state
+                words = f": {state.message}" if state.message else ""
+                told = f"{name} is not available: task {above.spec.name} is {state.label}{words}"
+                return NotAvailable(told, hint=f"run {above.spec.name} first", task=above.spec.name, state=state.label)
+        return None
+
+    def _after(self, result: Any) -> None:
+        flow, cell = self._flow, self._now
+        flow.shell.user_ns.pop(REFUSAL, None)
+        if cell is None:
+            return
+        self._caller.__exit__(None, None, None)
+        flow.ns.ran(cell.names)
+        if cell.names is not None and self._refusal is None:
+            touched = cell.names.writes | cell.names.mutates
+            flow.ns.wrote_plain(cell.id, touched)
+            for name in cell.names.deletes:
+                flow.ns.drop(name)
+        flow.executed.add(cell.id)
+        flow.turns[cell.id] = flow.turns.get(cell.id, 0) + 1
+        self._now = self._refusal = None

@@ -1,0 +1,406 @@
+"""A task cell from request to end: its ancestors, its key, an earlier result or its body, its outputs.
+
+The runner answers the machine's orders for cells; everything it learns goes back as events. Bodies run only here,
+inside the kernel's execute request, in its main thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from IPython.core.error import UsageError as MagicUsageError
+
+from prefect_nb.analysis import cells
+from prefect_nb.analysis.names import Names
+from prefect_nb.authoring import attempt as attempts
+from prefect_nb.authoring.body import Body
+from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.capture import NOTHING, replay
+from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.keys import Keyed, cell_key
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.namespace import Version
+from prefect_nb.authoring.outcome import RESULT, Outcome, put_back, read_outcome
+from prefect_nb.authoring.outputs import from_plain
+from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up, recorded
+from prefect_nb.authoring.tracebacks import present
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Enter, Interrupt, Resolve
+from prefect_nb.core.reasons import ReasonCode
+from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.states import StateName, StateType
+from prefect_nb.engine.desk import Desk, Order, Settled
+from prefect_nb.errors import NotAvailable, ResultUnavailable, TaskTimeout
+from prefect_nb.views.words import duration
+from prefect_nb.wiring import now
+
+__all__ = ["CellRunner"]
+
+
+@dataclass(slots=True)
+class _Ran:
+    """What a cell used when it last ended well in this kernel; as long as that holds, it is fresh."""
+
+    digest: str
+    inputs: Mapping[str, str]
+    made: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Job:
+    """One visit of one cell on its way."""
+
+    cell: CellInfo
+    spec: TaskSpec
+    names: Names
+    body: Body
+    pulled: bool
+    fresh: bool
+    producers: dict[str, str] = field(default_factory=dict)
+    keyed: Keyed | None = None
+    finding: Finding | Found | None = None
+    visit: VisitId | None = None
+    desk: Desk = field(default_factory=Desk)
+    failure: BaseException | None = None
+    traceback: Any = None
+
+
+class CellRunner:
+    """Runs the task cells of one kernel.
+
+    Parameters
+    ----------
+    flow : LiveFlow
+        The kernel's notebook.
+    """
+
+    def __init__(self, flow: LiveFlow) -> None:
+        self.flow = flow
+        self._ran: dict[str, _Ran] = {}
+
+    async def __call__(self, line: str, cell: str) -> None:
+        """Run one task cell that the front end asked for; raises what its body raised.
+
+        Raises
+        ------
+        NotAvailable
+            If it cannot run because something before it failed, was stopped or never ran.
+        """
+        flow = self.flow
+        known = flow.arrived(cell.removesuffix("\n"), None)
+        if known.complaint:
+            raise MagicUsageError(known.complaint.replace("\n  ->", " -"))
+        job = self._job(known, pulled=False)
+        flow.describe()
+        visit = await self._visit(job)
+        self._conclude(job, visit)
+
+    async def pull(self, cell: CellInfo, *, fresh: bool = False) -> Visit | None:
+        """Bring a task cell up to date inside somebody else's request; its last visit, None if it was fresh."""
+        if not fresh and self._is_fresh(cell):
+            return None
+        job = self._job(cell, pulled=True)
+        job.fresh = job.fresh or fresh
+        return await self._visit(job)
+
+    # --- before ------------------------------------------------------------------------------------------------------
+
+    def _job(self, cell: CellInfo, *, pulled: bool) -> _Job:
+        header, _ = cells.split(cell.source)
+        assert header is not None
+        assert cell.spec is not None
+        shell = self.flow.shell
+        try:
+            body = Body(shell, cell.source, header.lines)
+        except SyntaxError as error:
+            raise present(shell, error, error.__traceback__, before_run=True) from None
+        assert cell.names is not None
+        fresh = cell.fresh or cell.id in self.flow.forced
+        self.flow.forced.discard(cell.id)
+        return _Job(cell, cell.spec, cell.names, body, pulled, fresh)
+
+    async def _visit(self, job: _Job) -> Visit:
+        flow, document = self.flow, self.flow.document
+        graph = document.graph
+        for ancestor in graph.ancestors(job.cell.id):
+            above = document.cell(ancestor)
+            if above is not None and above.spec is not None and not self._is_fresh(above):
+                await self.pull(above)
+        job.producers = {n: p for n in job.names.reads if (p := graph.producer(job.cell.id, n)) is not None}
+        session = flow.session
+        upstream = self._upstream(job)
+        blocked = any(session.run.visits[u].state.type is not StateType.COMPLETED for u in upstream)
+        hidden = self._hide_forward_reads(job)
+        try:
+            if not blocked:
+                await self._inputs(job)
+                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, flow.place.root)
+                recovered = self._recover(job)
+                if recovered is not None:
+                    return recovered
+            return await self._plan(job, upstream)
+        finally:
+            flow.shell.user_ns.update({n: v for n, v in hidden.items() if n not in flow.shell.user_ns})
+
+    def _upstream(self, job: _Job) -> tuple[VisitId, ...]:
+        run, found = self.flow.session.run, []
+        names = [
+            c.spec.name
+            for p in self.flow.document.graph.upstream(job.cell.id)
+            if (c := self.flow.document.cell(p)) and c.spec
+        ]
+        for name in dict.fromkeys([*names, *job.spec.after]):
+            visit = run.visit(name)
+            if visit is not None and visit.state.final:
+                found.append(visit.id)
+        return tuple(found)
+
+    def _hide_forward_reads(self, job: _Job) -> dict[str, Any]:
+        """A name that only a later cell binds is never taken from what an earlier execution left behind."""
+        graph = self.flow.document.graph
+        forward = [p.name for p in graph.problems if p.code == "FORWARD_READ" and p.node == job.cell.id]
+        user = self.flow.shell.user_ns
+        self.flow.ns.materialize(forward)
+        return {n: user.pop(n) for n in forward if n in user and self.flow.ns.writer(n) is not None}
+
+    async def _inputs(self, job: _Job) -> None:
+        """Put every input back to the version that its edge names."""
+        flow = self.flow
+        for name, producer in sorted(job.producers.items()):
+            above = flow.document.cell(producer)
+            if above is None:
+                continue
+            if flow.ns.put_back(producer, name):
+                continue
+            if above.spec is None:
+                if producer not in flow.executed or name in flow.ns:
+                    raise flow.ns.missing(producer, name)
+                continue
+            if above.names is not None and name in above.names.must_write:
+                await self.pull(above, fresh=True)
+                flow.ns.put_back(producer, name)
+
+    def _is_fresh(self, cell: CellInfo) -> bool:
+        ran = self._ran.get(cell.id)
+        if ran is None or ran.digest != cell.digest or cell.spec is None or cell.id in self.flow.forced:
+            return False
+        visit = self.flow.session.run.visit(cell.spec.name)
+        if visit is None or visit.state.type is not StateType.COMPLETED or visit.invalid:
+            return False
+        return self._input_versions(cell) == ran.inputs
+
+    def _input_versions(self, cell: CellInfo) -> dict[str, str]:
+        """The current version of each input, by the cell that makes it; a plain cell's by how often it ran."""
+        graph, found = self.flow.document.graph, {}
+        for name in cell.names.reads if cell.names else ():
+            producer = graph.producer(cell.id, name)
+            if producer is None:
+                continue
+            version = self.flow.ns.version(producer, name)
+            found[name] = version.fingerprint if version else f"{producer}@{self.flow.turns.get(producer, 0)}"
+        return found
+
+    # --- the machine's orders ----------------------------------------------------------------------------------------
+
+    async def _plan(self, job: _Job, upstream: tuple[VisitId, ...]) -> Visit:
+        session = self.flow.session
+        last = session.run.visit(job.spec.name)
+        job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1)
+        session.sit(job.visit, job.desk)
+        session.post(ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id))
+        order = await self._next(job)
+        if isinstance(order, Resolve):
+            order = await self._resolve(job)
+        while isinstance(order, Enter):
+            order = await self._enter(job, order)
+        assert isinstance(order, Settled)
+        return order.visit
+
+    async def _next(self, job: _Job) -> Order:
+        """Wait for an order with the kernel's loop free; Stop while waiting cancels the visit."""
+        future = job.desk.next()
+        if future.done():
+            return future.result()
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            assert job.visit is not None
+            self.flow.session.post(ev.CancelRequested(at=now(), visit=job.visit, actor="stop", message="by Stop"))
+            task = asyncio.current_task()
+            if task is not None:
+                task.uncancel()
+            return await asyncio.wrap_future(job.desk.next())
+
+    async def _resolve(self, job: _Job) -> Order:
+        assert job.keyed is not None
+        assert job.visit is not None
+        assert job.finding is not None
+        flow = self.flow
+        found = self._usable(job, job.finding)
+        if isinstance(found, Finding):
+            flow.session.post(ev.KeyResolved(at=now(), visit=job.visit, key=job.keyed.key, reason=found.reason))
+            return await self._next(job)
+        reused, outcome = found
+        flow.session.post(
+            ev.ResultReused(
+                at=now(),
+                visit=job.visit,
+                key=job.keyed.key,
+                result=reused.result,
+                reason=reused.reason,
+                source_run=reused.run,
+                age_s=reused.age_s,
+                saved_s=outcome.cost_s,
+            )
+        )
+        order = await self._next(job)
+        self._show(job, outcome, f"{job.spec.name}: from cache, {duration(outcome.cost_s)} saved")
+        return order
+
+    def _usable(self, job: _Job, finding: Finding | Found) -> Finding | tuple[Found, Outcome]:
+        """The first earlier result that can really be read, already applied; or why the body has to run."""
+        while isinstance(finding, Found):
+            try:
+                outcome = read_outcome(self.flow.vault, finding.result)
+                self._apply(job, outcome)
+            except ResultUnavailable as error:
+                finding = finding.without(error.message)
+            else:
+                return finding, outcome
+        return finding
+
+    def _recover(self, job: _Job) -> Visit | None:
+        """Look for earlier results; a visit that had ended well before a restart stands and needs no new one."""
+        flow = self.flow
+        assert job.keyed is not None
+        last = flow.session.run.visit(job.spec.name)
+        before = last is not None and job.cell.id not in flow.executed and not last.invalid
+        ended = before and last is not None and last.state.name in (StateName.SUCCESS, StateName.CACHED)
+        recover = last.result if ended and last is not None and last.key == job.keyed.key else ""
+        recomputed = any(
+            (v := flow.session.run.visits.get(u)) is not None and v.state.name is StateName.SUCCESS
+            for u in self._upstream(job)
+        )
+        wish = Wish(job.fresh, job.names.definition_only, recover, recomputed)
+        job.finding = look_up(flow, job.spec, job.keyed, wish)
+        if not (isinstance(job.finding, Found) and job.finding.reason.code is ReasonCode.RECOVERED):
+            return None
+        found = self._usable(job, job.finding)
+        if isinstance(found, Finding):
+            job.finding = found
+            return None
+        self._show(job, found[1], f"{job.spec.name}: finished before the restart, {duration(found[1].cost_s)} saved")
+        return last
+
+    async def _enter(self, job: _Job, order: Enter) -> Order:
+        """One attempt; afterwards the namespace holds either all that it made or nothing."""
+        flow, visit = self.flow, job.visit
+        assert visit is not None
+        permit = flow.permit()
+        job.desk.interrupt = _interrupter(flow, permit)
+        entered_at = now()
+        flow.session.post(ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
+        started = time.perf_counter()
+        with calling(Caller(flow, visit, job.cell.id)):
+            tried = await attempts.attempt(flow, job.body, job.names, job.producers, (visit, order.attempt, permit))
+        cost = time.perf_counter() - started
+        job.desk.interrupt = None
+        end = tried.end
+        if end.kind == "returned":
+            returned, attachments = self._succeeded(job, order, tried, cost)
+            flow.session.post(returned, attachments=attachments)
+        else:
+            stuck = tried.transaction.rollback()
+            flow.ns.ran(job.names)
+            flow.failed[job.spec.name] = tried.left
+            job.failure, job.traceback = end.error, end.traceback
+            if stuck:
+                flow.remark = f"{', '.join(stuck)} changed before {job.spec.name} failed and was too large to put back"
+            event = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
+            if end.why == "timeout" and end.kind == "interrupted":
+                job.failure = TaskTimeout(
+                    f"{job.spec.name} took longer than {job.spec.timeout:g} s", task=job.spec.name
+                )
+            flow.session.post(event)
+        return await self._next(job)
+
+    def _succeeded(self, job: _Job, order: Enter, tried: attempts.Tried, cost: float) -> tuple[ev.BodyReturned, Any]:
+        flow, visit = self.flow, job.visit
+        assert visit is not None
+        assert job.keyed is not None
+        changes = tried.transaction.changes()
+        flow.ns.ran(job.names)
+        record = recorded(flow, job.cell, job.keyed, changes, tried, cost)
+        self._made(job, record.outcome, changes.bound)
+        event = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=record.address, note=record.note)
+        return event, record.attachments
+
+    # --- after -------------------------------------------------------------------------------------------------------
+
+    def _made(self, job: _Job, outcome: Outcome, bound: Mapping[str, Any]) -> None:
+        ns = self.flow.ns
+        for name in bound:
+            digest = outcome.names.get(name, "")
+            stored = name not in outcome.unstorable and name not in outcome.modules and name not in outcome.defined
+            ns.made(Version(job.cell.id, name, digest, outcome.values if stored else ""))
+        self._note_ran(job, tuple(bound))
+
+    def _apply(self, job: _Job, outcome: Outcome) -> None:
+        """Make an earlier success this cell's success: bind, unbind, define, and put hidden states back."""
+        flow = self.flow
+        before = self._ran.get(job.cell.id)
+        put_back(flow.vault, outcome, job.body.source, job.body.filename, flow.shell.user_ns)
+        for name in before.made if before else ():
+            if name not in outcome.names and flow.ns.writer(name) == job.cell.id:
+                flow.ns.drop(name)
+        for name in outcome.deleted:
+            flow.ns.drop(name)
+        for name, digest in outcome.names.items():
+            version = Version(job.cell.id, name, digest, outcome.values)
+            if name in outcome.modules or name in outcome.defined:
+                flow.ns.made(Version(job.cell.id, name, digest))
+            else:
+                flow.ns.promise(version)
+        self._note_ran(job, tuple(outcome.names))
+
+    def _note_ran(self, job: _Job, made: tuple[str, ...]) -> None:
+        flow = self.flow
+        flow.executed.add(job.cell.id)
+        flow.turns[job.cell.id] = flow.turns.get(job.cell.id, 0) + 1
+        self._ran[job.cell.id] = _Ran(job.cell.digest, self._input_versions(job.cell), made)
+
+    def _show(self, job: _Job, outcome: Outcome, note: str) -> None:
+        if job.pulled:
+            return
+        value: Any = NOTHING
+        if any(o["kind"] == "result" for o in outcome.outputs) and outcome.values:
+            stored = self.flow.vault.load(outcome.values, namespace=self.flow.shell.user_ns)
+            value = stored["values"].get(RESULT, NOTHING) if isinstance(stored, dict) else NOTHING
+        replay(from_plain(outcome.outputs), self.flow.shell, note=note, value=value)
+
+    def _conclude(self, job: _Job, visit: Visit) -> None:
+        """What the page sees at the end of its request."""
+        shell, state = self.flow.shell, visit.state
+        self.flow.executed.add(job.cell.id)
+        if state.type is StateType.COMPLETED and state.name is not StateName.SKIPPED:
+            return
+        if job.failure is not None and state.name in (StateName.FAILED, StateName.TIMED_OUT, StateName.CANCELLED):
+            raise present(shell, job.failure, job.traceback)
+        words = state.message or state.name.wording
+        if state.name is StateName.SKIPPED or self.flow.mode == "flow":
+            replay((), shell, note=f"{job.spec.name}: {state.label}, {words}")
+            return
+        hint = "run what it needs first; %flow shows the graph"
+        raise NotAvailable(f"{job.spec.name} is {state.label}: {words}", hint=hint, task=job.spec.name)
+
+
+def _interrupter(flow: LiveFlow, permit: int) -> Any:
+    def interrupt(order: Interrupt) -> None:
+        flow.interrupts.request(permit, "timeout" if order.why == "timeout" else "cancel")
+
+    return interrupt

@@ -1,0 +1,122 @@
+"""From a run and its notebook's graph to the view model: the one reading of states that every view shares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.states import StateName, StateType
+from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for
+
+__all__ = ["build"]
+
+N = StateName
+
+
+def build(
+    run: Run,
+    graph: Mapping[str, Any],
+    *,
+    seq: int,
+    store: str = "",
+    notebook: str = "",
+    freshness: Mapping[str, Freshness] | None = None,
+) -> ViewModel:
+    """The model of a run.
+
+    Parameters
+    ----------
+    run : Run
+        The state.
+    graph : mapping
+        The notebook's tasks and edges, as the document tells them.
+    seq : int
+        The number of this model in its stream.
+    freshness : mapping, optional
+        What is known of each task's freshness.
+    """
+    fresh = freshness or {}
+    cells = {str(n["task"]): n for n in graph.get("nodes", ())}
+    nodes = [_cell(name, row, run, fresh.get(name, "unknown")) for name, row in cells.items()]
+    known = set(cells)
+    for name, visit_id in run.latest.items():
+        if name not in known:
+            nodes.append(_node(run.visits[visit_id], "unknown"))
+            known.add(name)
+    nodes += _children(run, known)
+    edges = [
+        EdgeView(source=e["source"], target=e["target"], names=tuple(e["names"]), kind=e["kind"])
+        for e in graph.get("edges", ())
+        if e["source"] in known and e["target"] in known
+    ]
+    view = RunView(
+        id=run.id,
+        flow=run.flow,
+        notebook=notebook,
+        state=run.state.label,
+        type=run.state.type.value,
+        message=run.state.message,
+        live=run.live,
+        started_at=run.created_at or None,
+        ended_at=run.ended_at,
+        order_known=bool(graph.get("order_known", True)),
+        store=store,
+    )
+    return ViewModel.of(seq, view, nodes, edges)
+
+
+def _children(run: Run, known: set[str]) -> Iterable[NodeView]:
+    """Function calls of each cell's latest visit."""
+    for visit in run.visits.values():
+        parent = visit.parent
+        if parent is not None and parent.task in known and run.latest.get(parent.task) == parent:
+            yield _node(visit, "unknown", parent=parent.task)
+
+
+def _cell(name: str, row: Mapping[str, Any], run: Run, fresh: Freshness) -> NodeView:
+    visit = run.visit(name)
+    cell, position = row.get("cell"), row.get("position")
+    if visit is not None:
+        return _node(visit, fresh, cell=str(cell) if cell else None, position=position)
+    state = N.NOT_RUN if run.state.final else N.PENDING
+    return NodeView(
+        id=name,
+        label=name,
+        state=state.label,
+        type=state.type.value,
+        message="not run yet" if state is N.PENDING else state.wording,
+        cell_id=str(cell) if cell else None,
+        position=position,
+        actions=actions_for(state, "cell"),
+    )
+
+
+def _node(
+    visit: Visit, fresh: Freshness, *, cell: str | None = None, position: int | None = None, parent: str | None = None
+) -> NodeView:
+    kind = "function" if visit.spec.kind.value == "function" else "cell"
+    label = visit.spec.name.rpartition(".")[2] if parent else visit.spec.name
+    running = visit.state.type in (StateType.RUNNING, StateType.CANCELLING)
+    return NodeView(
+        id=str(visit.id) if parent else visit.id.task,
+        label=label,
+        kind=kind,  # type: ignore[arg-type]  # two of the three kinds
+        parent=parent,
+        state=visit.state.label,
+        type=visit.state.type.value,
+        message=visit.state.message,
+        attempt=visit.attempt,
+        attempts=visit.spec.retry.attempts,
+        duration_s=visit.duration_s,
+        started_at=visit.started_at if running else None,
+        due_at=visit.state.data.get("due") if visit.state.name is N.RETRYING else None,
+        cached_from=visit.cached_from,
+        cached_age_s=visit.cached_age_s,
+        saved_s=visit.saved_s,
+        freshness="stale-code" if visit.invalid else fresh,
+        reason=visit.reason.sentence if visit.reason else "",
+        cell_id=cell or visit.cell,
+        position=position,
+        actions=actions_for(visit.state.name, kind),  # type: ignore[arg-type]  # two of the three kinds
+    )
