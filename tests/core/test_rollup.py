@@ -1,0 +1,79 @@
+"""A run's state, from the states of its visits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from prefect_nb.core.events import RunCancelRequested
+from prefect_nb.core.rollup import rolled_up
+from prefect_nb.core.run import Run, Visit, evolved
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.states import State, StateName
+from prefect_nb.errors import IllegalTransition
+
+N = StateName
+
+
+def run_of(*names: StateName, before: StateName = N.RUNNING, **flags: Any) -> Run:
+    """A run with one task in each of these states."""
+    run = evolved(Run(), id="r1", state=State(before, 0.0), **flags)
+    for number, name in enumerate(names):
+        visit = Visit(VisitId(f"t{number}"), TaskSpec(f"t{number}"), State(name, 1.0), 0.0)
+        tally = {**run.tally, name: run.tally.get(name, 0) + 1}
+        run = evolved(run, visits=run.visits.put(visit.id, visit), latest=run.latest.put(visit.id.task, visit.id))
+        run = evolved(run, tally=tally, active=run.active + (not name.final))
+    return run
+
+
+CLOSED = {"closed": True}
+CASES = [
+    ([], {}, "Running", ""),
+    ([], {"live": True}, "Open", ""),
+    ([N.SUCCESS, N.FAILED], {"live": True}, "Open", ""),
+    ([N.SUCCESS, N.RUNNING], {"live": True}, "Running", ""),
+    ([N.SUCCESS, N.PENDING], {}, "Running", ""),
+    ([N.RETRYING], {}, "Running", ""),
+    ([N.PAUSED, N.SUCCESS], {}, "Paused", ""),
+    ([N.PAUSED, N.PENDING], {}, "Paused", ""),
+    ([N.PAUSED, N.RUNNING], {}, "Running", ""),
+    ([N.PAUSED, N.RETRYING], {}, "Running", ""),
+    ([N.RUNNING], CLOSED, "Running", ""),
+    ([N.RUNNING], {"closed": True, "interrupted": True}, "Paused", "interrupted; it can be resumed"),
+    ([N.PENDING], {"closed": True, "lost": True}, "Crashed", "its kernel or process vanished; it can be resumed"),
+    ([N.CANCELLING], {"cancelled": True}, "Cancelling", ""),
+    ([N.CANCELLED, N.FAILED], {"cancelled": True}, "Cancelled", ""),
+    ([N.CRASHED], {"cancelled": True, "closed": True, "lost": True}, "Cancelled", ""),
+    ([], CLOSED, "Success", ""),
+    ([N.SUCCESS, N.CACHED, N.SKIPPED], CLOSED, "Success", ""),
+    ([N.SKIPPED, N.SKIPPED], CLOSED, "Skipped", ""),
+    ([N.SUCCESS, N.CANCELLED], CLOSED, "Cancelled", ""),
+    ([N.SUCCESS, N.NOT_RUN], CLOSED, "Cancelled", ""),
+    ([N.FAILED, N.NOT_RUN], CLOSED, "Failed", "t0 Failed"),
+    ([N.SUCCESS, N.TIMED_OUT, N.TRIGGER_FAILED], CLOSED, "Failed", "t1 TimedOut, t2 TriggerFailed"),
+    ([N.CRASHED], CLOSED, "Failed", "t0 Crashed"),
+    ([N.VALIDATION_FAILED, N.SKIPPED], CLOSED, "Failed", "t0 ValidationFailed"),
+]
+
+
+@pytest.mark.parametrize(("names", "flags", "label", "message"), CASES)
+def test_roll_up(names: list[StateName], flags: dict[str, Any], label: str, message: str) -> None:
+    """The first rule that matches wins, and failures are named."""
+    run = rolled_up(run_of(*names, **flags), RunCancelRequested(at=9.0))
+    assert (run.state.label, run.state.message) == (label, message)
+    assert run.ended_at == (9.0 if run.state.final else None)
+
+
+def test_an_unchanged_state_keeps_its_time() -> None:
+    """A run stays in the state it entered, though its version counts on."""
+    run = run_of(N.RUNNING)
+    rolled = rolled_up(run, RunCancelRequested(at=9.0))
+    assert rolled.state is run.state
+    assert rolled.version == run.version + 1
+
+
+def test_a_jump_off_the_table_is_a_fault() -> None:
+    """A successful run cannot begin to run again."""
+    with pytest.raises(IllegalTransition, match="cannot go from Success to Running"):
+        rolled_up(run_of(N.RUNNING, before=N.SUCCESS), RunCancelRequested(at=9.0))
