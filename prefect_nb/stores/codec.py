@@ -71,7 +71,7 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             [_entry_to_wire(entry) for entry in commit.entries],
             [_log_to_wire(commit.run, chunk) for chunk in commit.logs],
         )
-    except (TypeError, ValueError, RecursionError) as error:
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise errors.StoreError(
             f"an append to run {commit.run} holds something that cannot be written down: {error}",
             hint="parameters and details of events must be plain data",

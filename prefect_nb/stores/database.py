@@ -13,6 +13,7 @@ import marshal
 import os
 import sqlite3
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,14 +21,15 @@ from prefect_nb.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly
 from prefect_nb.stores.place import FileLock, explain_os_error, network_filesystem, prepare
 from prefect_nb.stores.statements import READS, WRITES, Refused, check
 
-__all__ = ["SCHEMA_VERSION", "Answer", "Database"]
+__all__ = ["SCHEMA_VERSION", "Answer", "Database", "LostLog"]
 
 SCHEMA_VERSION = 1
 
 Answer = tuple[int, str, Any]  # number of the request, "ok" | "refused" | "error", payload
 
-# Closing a connection whose -wal file was replaced would overwrite the other writer: it is kept instead.
-_ABANDONED: list[sqlite3.Connection] = []
+
+class LostLog(StoreError):
+    """Somebody deleted the open write-ahead log; only a new process can open the store soundly again."""
 
 
 class Database:
@@ -48,6 +50,7 @@ class Database:
         self.network = network_filesystem(directory)
         self._wal_id = (0, 0)
         self._db_id = (0, 0)
+        self._doubtful = False
         self._lock: FileLock | None = None
         if readonly:
             self._c = self._open_viewer()
@@ -65,6 +68,8 @@ class Database:
         return list(self._translated(check, results))
 
     def _translated(self, function: Callable[..., Any], *args: Any) -> Any:
+        if not self.readonly:
+            self._renew()
         try:
             return function(self._c, *args)
         except sqlite3.Error as error:
@@ -84,22 +89,15 @@ class Database:
         """
         if self._lock is None:
             raise StoreReadOnly(f"the store {self.directory} was opened for reading only", path=self.directory)
-        for _ in range(3):
-            with self._lock:
-                try:
-                    answers = self._attempt(session, batch)
-                except sqlite3.Error as error:
-                    self._recover(error)
-                    raise self._explain(error) from error
-                if self._intact():
-                    return answers
-                _ABANDONED.append(self._c)
-            self._c = self._open()
-        raise StoreError(
-            f"the write-ahead log of {self.path} is replaced again and again",
-            hint="another program deletes the files of this store; close it, then run prefect-nb doctor",
-            path=self.path,
-        )
+        self._renew()
+        with self._lock:
+            try:
+                answers = self._attempt(session, batch)
+            except sqlite3.Error as error:
+                self._recover(error)
+                raise self._explain(error) from error
+            self._refuse_lost_log()
+        return answers
 
     def _attempt(self, session: str, batch: Sequence[tuple[int, str, tuple[Any, ...]]]) -> list[Answer]:
         c = self._c
@@ -145,11 +143,17 @@ class Database:
         try:
             if self._c.in_transaction:
                 self._c.execute("ROLLBACK")
-            if _code(error) & 0xFF == sqlite3.SQLITE_IOERR:
-                self._c.close()
-                self._c = self._connect()
-        except (sqlite3.Error, StoreError):
-            return  # the next call meets the same trouble and reports it; the first error is the one to tell
+        except sqlite3.Error:
+            self._doubtful = True  # the first error is the one to tell
+        if _code(error) & 0xFF == sqlite3.SQLITE_IOERR:
+            self._doubtful = True
+
+    def _renew(self) -> None:
+        self._refuse_lost_log()
+        if self._doubtful:
+            self._c.close()
+            self._c = self._open()
+            self._doubtful = False
 
     def changed(self) -> int:
         """A number that changes when another connection commits."""
@@ -165,10 +169,10 @@ class Database:
             self._c.close()
             return
         with self._lock:
-            if self._intact():
+            if _file_id(self.path) == self._db_id and _file_id(self.path + "-wal") == self._wal_id:
                 self._c.close()
             else:
-                _ABANDONED.append(self._c)
+                _never_close(self._c)
         self._lock.close()
 
     # --- opening ---
@@ -197,7 +201,7 @@ class Database:
                 c.execute("PRAGMA " + text)
             self._migrate(c)
             self._db_id = _file_id(self.path)
-            self._wal_id = _file_id(self.path + "-wal")
+            self._wal_id = (0, 0) if self.network else _file_id(self.path + "-wal")
         except BaseException:
             c.close()
             raise
@@ -245,15 +249,18 @@ class Database:
             except sqlite3.Error as error:
                 last = error
                 continue
+            log = self.path + "-wal"
+            if "immutable" in mode and os.path.exists(log) and os.path.getsize(log):
+                warnings.warn(
+                    f"{log} cannot be read here: the newest changes are not shown", RuntimeWarning, stacklevel=4
+                )
             return c
         assert last is not None
         raise self._explain(last) from last
 
     # --- trouble ---
 
-    def _intact(self) -> bool:
-        if self.network:
-            return True
+    def _refuse_lost_log(self) -> None:
         now = _file_id(self.path)
         if now != self._db_id:
             raise StoreError(
@@ -261,7 +268,13 @@ class Database:
                 hint="put the file back, or restart the kernel to begin a new store there",
                 path=self.path,
             )
-        return _file_id(self.path + "-wal") == self._wal_id
+        if _file_id(self.path + "-wal") != self._wal_id:
+            raise LostLog(
+                f"another program deleted the write-ahead log of {self.path} while it was open; this change was not "
+                "recorded",
+                hint="run the command again; if it returns, see that nothing else opens the files of this store",
+                path=self.path,
+            )
 
     def _corrupt(self, why: str) -> StoreCorrupt:
         return StoreCorrupt(
@@ -300,6 +313,13 @@ class Database:
         except OSError:
             return False
         return free.f_bavail * free.f_frsize < 1 << 20
+
+
+def _never_close(c: sqlite3.Connection) -> None:
+    # Closing a connection whose log was replaced, even at the interpreter's end, would overwrite the other writer.
+    import ctypes
+
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(c))
 
 
 def _code(error: sqlite3.Error) -> int:

@@ -17,7 +17,7 @@ from collections import deque
 from typing import Any
 
 from prefect_nb.errors import StoreError
-from prefect_nb.stores.database import Database
+from prefect_nb.stores.database import Database, LostLog
 from prefect_nb.stores.frames import Unpacker, pack
 from prefect_nb.stores.session import Session
 from prefect_nb.stores.statements import WRITES
@@ -28,6 +28,7 @@ _GROUP = 256
 _GROUP_S = 0.004
 _POLL_S = 0.05
 _ALIVE_S = 1.0
+_LOST_LOG = 75
 
 _Request = tuple[int, str, tuple[Any, ...]]
 
@@ -106,6 +107,9 @@ class Owner:
     def _commit(self, group: list[_Request]) -> list[Any]:
         try:
             return list(self._session.write(group))
+        except LostLog:
+            # Without closing anything: the client starts another process, which opens the files soundly.
+            os._exit(_LOST_LOG)
         except StoreError as error:
             return [(n, "error", _wire(error)) for n, _, _ in group]
 
@@ -117,6 +121,8 @@ class Owner:
         else:
             try:
                 self._send([(n, "ok", self._session.read(op, args))])
+            except LostLog:
+                os._exit(_LOST_LOG)
             except StoreError as error:
                 self._send([(n, "error", _wire(error))])
 

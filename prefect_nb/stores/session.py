@@ -6,10 +6,12 @@ Knows the database and the lock files; must not know dataclasses, threads or pip
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prefect_nb.errors import StoreError
 from prefect_nb.stores.database import Answer, Database
 from prefect_nb.stores.place import FileLock, identity, process_start
 
@@ -139,8 +141,11 @@ class Session:
     def close(self) -> None:
         """End in good order: last notes, checkpoint, release of the locks."""
         if not self._database.readonly:
-            self._note_use()
-            self._do("close_session", self._name)
+            try:
+                self._note_use()
+                self._do("close_session", self._name)
+            except StoreError as error:  # notes only: what was acknowledged is safe, and the locks tell the rest
+                print(error, file=sys.stderr)
         self._database.close()
         for lock in self._locks.values():
             os.unlink(lock.path)
