@@ -74,7 +74,7 @@ class Namespace:
         Unhashable
             If the value has none; the message names the part at fault.
         """
-        if name in self._pending:
+        if name not in self.user:
             return self._pending[name].fingerprint
         value = self.user[name]
         known = self._known.get(name)
@@ -97,11 +97,12 @@ class Namespace:
         """
         for name in list(names):
             version = self._pending.get(name)
-            if version is None:
+            if version is None or name in self.user:  # code that ran since then may have bound it anew
+                self._pending.pop(name, None)
                 continue
             values = self._load(version.address)
             for other, theirs in list(self._pending.items()):
-                if theirs.address == version.address and other in values:
+                if theirs.address == version.address and other in values and other not in self.user:
                     del self._pending[other]
                     self.user[other] = values[other]
                     self._known[other] = (values[other], theirs.fingerprint)
