@@ -86,7 +86,7 @@ async def attempt(
     outputs = capture.outputs()
     shown = any(o.kind == "result" for o in outputs)
     after = shell.displayhook.exec_result.result if shown and shell.displayhook.exec_result else before
-    left = dict(shell.user_ns) if end.kind != "returned" else {}
+    left = transaction.left() if end.kind != "returned" else {}
     return Tried(end, transaction, outputs, observer, generators, settings, (after,) if shown else (), left)
 
 

@@ -30,6 +30,7 @@ DISPLAY_CAP = 32 << 20
 NOTHING = object()  # says "no value", since None is one
 
 _FOLD_EVERY = 1 << 18
+_GRACE, _CHILD_GRACE = 0.0001, 0.005  # for text that came through a file descriptor; the second if a child ended
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
@@ -64,18 +65,20 @@ class Capture:
         self._born = 0
         self._token: Token[taps.Sink | None] | None = None
         self._exit = ExitStack()
+        self._children: tuple[float, ...] = ()
 
     def __enter__(self) -> Self:
         self._born = taps.install(self._shell)
         parent = taps.current.get()
         self._parent = parent if isinstance(parent, Capture) else None
+        self._children = taps.children()
         self._token = taps.current.set(self)
         if threading.current_thread() is threading.main_thread():
             self._exit.enter_context(taps.foreground(self))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        taps.drain()
+        taps.drain(_CHILD_GRACE if taps.children() != self._children else _GRACE)
         self._exit.close()
         if self._token is not None:
             taps.current.reset(self._token)

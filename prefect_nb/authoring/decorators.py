@@ -21,7 +21,7 @@ from prefect_nb.analysis.values import fingerprint
 from prefect_nb.authoring import hidden
 from prefect_nb.authoring.calls import Caller, calling, current, home
 from prefect_nb.authoring.capture import Capture, replay
-from prefect_nb.authoring.keys import Keyed, combine, function_key, part_rows
+from prefect_nb.authoring.keys import Keyed, function_key, part_rows
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome, save_outcome
 from prefect_nb.authoring.outputs import from_plain, to_plain
@@ -50,10 +50,7 @@ class _Call:
     flow: LiveFlow
     caller: Caller
     visit: VisitId
-    key: str
-    code_key: str
-    parts: tuple[tuple[str, str, str], ...]
-    uncacheable: str
+    keyed: Keyed
 
 
 class Task(Generic[P, R]):
@@ -98,7 +95,7 @@ class Task(Generic[P, R]):
     def _visit(self, caller: Caller, bound: inspect.BoundArguments) -> R:
         call = self._identify(caller, bound)
         flow, session = call.flow, call.flow.session
-        finding = look_up(flow, self.spec, Keyed(call.key, call.code_key, call.parts, call.uncacheable), Wish())
+        finding = look_up(flow, self.spec, call.keyed, Wish())
         desk = Desk()
         session.sit(call.visit, desk)
         planned = ev.TaskPlanned(
@@ -111,9 +108,9 @@ class Task(Generic[P, R]):
             if done:
                 return value  # type: ignore[no-any-return]
             finding = Finding(finding.without("it could not be read").reason)
-            session.post(ev.KeyResolved(at=now(), visit=call.visit, key=call.key, reason=finding.reason))
+            session.post(ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
         else:
-            session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.key, reason=finding.reason))
+            session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
             desk.next().result()
         order: Order = desk.next().result()
         while isinstance(order, Enter | Resolve):
@@ -135,9 +132,10 @@ class Task(Generic[P, R]):
         else:
             visit = VisitId(name, flow.number_call(name))
         parts, problem = self._code(flow)
-        key, missing = function_key(parts, bound.arguments, fingerprint, self.spec.version)
-        problem = problem or missing
-        return _Call(flow, caller, visit, "" if problem else key, combine(parts), parts, problem)
+        keyed = function_key(parts, bound.arguments, fingerprint, self.spec.version)
+        if problem:
+            keyed = replace(keyed, key="", uncacheable=problem)
+        return _Call(flow, caller, visit, keyed)
 
     def _code(self, flow: LiveFlow) -> tuple[tuple[tuple[str, str, str], ...], str]:
         space = {self.spec.name: self.function}
@@ -160,7 +158,7 @@ class Task(Generic[P, R]):
             ev.ResultReused(
                 at=now(),
                 visit=call.visit,
-                key=call.key,
+                key=call.keyed.key,
                 result=found.result,
                 reason=found.reason,
                 source_run=found.run,
@@ -208,8 +206,8 @@ class Task(Generic[P, R]):
             outcome, address, rows = save_outcome(flow.vault, outcome, {RESULT: value}, states, flow.shell.user_ns)
         except PrefectNBError as error:
             return f"not stored: {error.message}", "", Attachments()
-        if outcome.unstorable or not call.key or observer.unstable():
-            why = call.uncacheable or next(iter(outcome.unstorable.values()), "a file changed while it was read")
+        if outcome.unstorable or not call.keyed.key or observer.unstable():
+            why = call.keyed.uncacheable or next(iter(outcome.unstorable.values()), "a file changed while it was read")
             return f"not reusable: {why}", address, Attachments(results=rows)
         verdict = judge(cast(FunctionType, self.function), flow.shell.user_ns)
         causes = [c.wording for c in (*verdict.causes, *observer.taints())]
@@ -220,8 +218,8 @@ class Task(Generic[P, R]):
         if causes:
             manifest.append({"kind": "impure", "name": "; ".join(dict.fromkeys(causes))[:500], "digest": ""})
         entry = Entry(
-            key=call.key,
-            code_key=call.code_key,
+            key=call.keyed.key,
+            code_key=call.keyed.code_key,
             task=self.spec.name,
             flow=flow.name,
             run=flow.session.run.id,
@@ -229,9 +227,9 @@ class Task(Generic[P, R]):
             created_at=now(),
             cost_s=cost,
             manifest=tuple(manifest),
-            parts=call.parts,
+            parts=call.keyed.parts,
         )
-        flow.learned(call.code_key, call.key)
+        flow.learned(call.keyed.code_key, call.keyed.key)
         return "", address, Attachments(results=rows, entries=(entry,))
 
 

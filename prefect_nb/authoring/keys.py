@@ -113,8 +113,8 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, root: Path 
 
 def function_key(
     parts: tuple[tuple[str, str, str], ...], arguments: Mapping[str, Any], digest: Any, options: str
-) -> tuple[str, str]:
-    """The key of a function call from the parts of its code and its arguments by name; the key and what is missing."""
+) -> Keyed:
+    """The key of a function call, from the parts of its code and its arguments by name."""
     rows = list(parts)
     if options:
         rows.append(("option", "--version", options))
@@ -122,5 +122,5 @@ def function_key(
         try:
             rows.append(("input", name, digest(value)))
         except Unhashable as error:
-            return "", f"{name}: {error.message}"
-    return combine(rows), ""
+            return Keyed("", combine(parts), tuple(rows), f"{name}: {error.message}")
+    return Keyed(combine(rows), combine(parts), tuple(rows), "")

@@ -396,7 +396,8 @@ class CellRunner:
             replay((), shell, note=f"{job.spec.name}: {state.label}, {words}")
             return
         hint = "run what it needs first; %flow shows the graph"
-        raise NotAvailable(f"{job.spec.name} is {state.label}: {words}", hint=hint, task=job.spec.name)
+        error = NotAvailable(f"{job.spec.name} is {state.label}: {words}", hint=hint, task=job.spec.name)
+        raise present(shell, error, None)
 
 
 def _interrupter(flow: LiveFlow, permit: int) -> Any:

@@ -9,6 +9,7 @@ stay as they were.
 from __future__ import annotations
 
 import itertools
+import resource
 import select
 import sys
 import threading
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Literal, Protocol
 
-__all__ = ["Sink", "carried", "current", "drain", "foreground", "install", "muted", "uninstall"]
+__all__ = ["Sink", "carried", "children", "current", "drain", "foreground", "install", "muted", "uninstall"]
 
 _births = itertools.count(1)
 _local = threading.local()  # .busy: this thread is inside an output that is already told, or that must not be
@@ -203,16 +204,28 @@ def carried() -> Context:
     return fresh
 
 
-def drain() -> None:
-    """Wait until what C code and child processes wrote so far has been told; at most 50 ms."""
-    for stream in (sys.stdout, sys.stderr):
-        descriptor = getattr(stream, "_fid", None)  # the kernel's end of its pipe; absent elsewhere
-        if not isinstance(descriptor, int):
-            continue
-        for _ in range(50):
-            if not select.select([descriptor], [], [], 0)[0]:
-                break
-            time.sleep(0.001)
+def children() -> tuple[float, ...]:
+    """A reading that changes when a child process of ours has ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime, usage.ru_stime, float(usage.ru_minflt), float(usage.ru_nvcsw)
+
+
+def drain(grace: float) -> None:
+    """Let the threads that watch the process's own descriptors tell what was written so far.
+
+    Parameters
+    ----------
+    grace : float
+        Seconds between the moment when a thread has taken the bytes and the moment when it surely has told them.
+    """
+    watched = [stream for stream in (sys.stdout, sys.stderr) if isinstance(getattr(stream, "_fid", None), int)]
+    if not watched:
+        return
+    for _ in range(50):
+        if not select.select([stream._fid for stream in watched], [], [], 0)[0]:
+            break
+        time.sleep(0.001)
+    time.sleep(grace)
 
 
 def _shadow(owner: Any, tap: _Tap) -> None:

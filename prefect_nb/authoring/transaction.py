@@ -126,6 +126,12 @@ class Transaction:
         bound |= {n: now[n] for n in mutated}
         return Changes(bound, deleted, frozenset(mutated), self._unhashable)
 
+    def left(self) -> dict[str, Any]:
+        """What the body bound so far, and its inputs, for people who ask why it failed."""
+        user, before = self._ns.user, self.before
+        new = {n: v for n, v in user.items() if not _SHELL.fullmatch(n) and (n not in before or before[n] is not v)}
+        return {**{n: user[n] for n in self._names.reads if n in user}, **new}
+
     def _changed(self, image: _Image) -> bool:
         try:
             return fingerprint(image.value) != image.digest
