@@ -16,7 +16,11 @@ from prefect_nb.errors import ResultUnavailable
 __all__ = ["NOTEBOOK", "fingerprint", "named", "notebook_reference"]
 
 NOTEBOOK = "__main__"
-_BORING = frozenset({"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__"})
+_BORING = frozenset(
+    {"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__slotnames__"}
+)
+# Varied arguments, generators and coroutines; the rest says how the code was compiled, not what it does.
+_TELLING_FLAGS = 0x3AC
 
 
 def notebook_reference(name: str, expected: str) -> Any:
@@ -47,7 +51,7 @@ def _shape(item: Any) -> Any:
             item.co_varnames,
             item.co_freevars,
             item.co_argcount,
-            item.co_flags,
+            item.co_flags & _TELLING_FLAGS,
             [_shape(const) for const in item.co_consts],
         )
     if isinstance(item, FunctionType):
@@ -56,6 +60,8 @@ def _shape(item: Any) -> Any:
         return type(item).__name__, _shape(item.__func__)
     if isinstance(item, property):
         return "property", [_shape(part) for part in (item.fget, item.fset, item.fdel)]
+    if isinstance(item, type) and item.__module__ != NOTEBOOK:
+        return "class", item.__module__, item.__qualname__
     if isinstance(item, type):
         bases = [f"{base.__module__}.{base.__qualname__}" for base in item.__bases__]
         members = [(name, _shape(part)) for name, part in sorted(vars(item).items()) if name not in _BORING]
