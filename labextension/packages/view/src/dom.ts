@@ -4,6 +4,12 @@ const SVG = 'http://www.w3.org/2000/svg';
 type Attributes = Record<string, string | number | boolean | undefined>;
 type Child = Node | string | null;
 
+/**
+ * On everything that takes the focus: Lab then leaves its keys alone (its command mode would cut a cell at `x`). It must be
+ * on the focused element itself, since Lab's selectors match that before they look at its ancestors.
+ */
+export const OWN_KEYS = { 'data-lm-suppress-shortcuts': 'true' };
+
 function fill<T extends Element>(element: T, attributes: Attributes, children: Child[]): T {
   for (const [name, value] of Object.entries(attributes)) {
     if (value !== undefined && value !== false) {
@@ -19,7 +25,8 @@ export function h<K extends keyof HTMLElementTagNameMap>(
   attributes: Attributes = {},
   ...children: Child[]
 ): HTMLElementTagNameMap[K] {
-  return fill(document.createElement(tag), attributes, children);
+  const keys = tag === 'button' || 'tabindex' in attributes ? OWN_KEYS : {};
+  return fill(document.createElement(tag), { ...keys, ...attributes }, children);
 }
 
 export function s<K extends keyof SVGElementTagNameMap>(

@@ -13,14 +13,14 @@ import {
   type Direction,
   type Row
 } from './cards.js';
-import { s, setText } from './dom.js';
+import { OWN_KEYS, s, setText } from './dom.js';
 import { GLYPHS, lookOf } from './palette.js';
 import type { NodeView, ViewModel } from './protocol.js';
 import { duration, nodeLine, spoken, tally } from './words.js';
 
 const MARGIN = 18;
-const TALLEST = 620;
-const LEAST_FIT = 0.6;
+const TALLEST = 720;
+const LEAST_FIT = 0.75;
 
 export interface GraphEvents {
   select(id: string): void;
@@ -48,7 +48,7 @@ export class Graph {
   private touched = false;
 
   constructor(private readonly events: GraphEvents) {
-    this.node = s('svg', { class: 'pnb-graph', role: 'group', 'data-lm-suppress-shortcuts': 'true' }, this.sheet);
+    this.node = s('svg', { class: 'pnb-graph', role: 'group' }, this.sheet);
     this.listen();
   }
 
@@ -58,7 +58,7 @@ export class Graph {
     this.size = { width: drawing.width + 2 * MARGIN, height: drawing.height + 2 * MARGIN };
     this.index(model);
     this.drawn.clear();
-    const links = s('g', { class: 'pnb-links', 'aria-hidden': 'true' });
+    const links = s('g', { class: 'pnb-links', 'aria-hidden': 'true', transform: `translate(${MARGIN} ${MARGIN})` });
     this.links = drawing.links.map(link => {
       const [x, y] = link.points[link.points.length - 1] ?? [0, 0];
       const head = drawing.direction === 'down' ? `M${x} ${y}l-4 -7h8z` : `M${x} ${y}l-7 -4v8z`;
@@ -263,6 +263,7 @@ export class Graph {
   private focusable(id: string, x: number, y: number): SVGGElement {
     return s('g', {
       class: 'pnb-node',
+      ...OWN_KEYS,
       'data-node': id,
       role: 'button',
       tabindex: -1,

@@ -1,7 +1,7 @@
 /** The live view of one flow: bar, graph or list, details. Plain DOM; whoever mounts it carries the messages. */
 
 import { Mark } from './badge.js';
-import type { Direction } from './cards.js';
+import type { Direction, Row } from './cards.js';
 import { h, setText } from './dom.js';
 import { Graph } from './graph.js';
 import { List } from './list.js';
@@ -76,6 +76,8 @@ class FlowView implements Mounted {
   private model: ViewModel;
   private mode: 'graph' | 'list' = 'graph';
   private selected: string | null = null;
+  private asked = '';
+  private stale = false;
   private said: string[] = [];
   private speaking: ReturnType<typeof setTimeout> | undefined;
 
@@ -221,6 +223,7 @@ class FlowView implements Mounted {
     const row = this.selected === null ? undefined : this.graph.row(this.selected);
     if (row) {
       this.pane.refresh(row);
+      this.askDetails(row);
     } else if (this.selected !== null) {
       this.clear();
     }
@@ -269,10 +272,21 @@ class FlowView implements Mounted {
     this.graph.select(id);
     this.list.select(id);
     this.pane.open(row, section);
-    if (row.node.kind !== 'plain') {
-      this.ask({ op: 'details', task: row.node.id, run: this.model.run.id });
+    this.asked = '';
+    this.askDetails(row);
+  }
+
+  /** Ask for the open node's details, and again whenever its state has changed since. */
+  private askDetails({ node }: Row): void {
+    const key = `${node.id} ${node.state} ${node.attempt}`;
+    if (key === this.asked) {
+      return;
+    }
+    this.asked = key;
+    if (node.kind === 'plain') {
+      this.pane.waiting('A plain cell: its names are ordered with the tasks, but it is never run or stored by itself.');
     } else {
-      this.pane.waiting('A plain cell: prefect_nb orders its names but never runs or stores it.');
+      this.ask({ op: 'details', task: node.id, run: this.model.run.id });
     }
   }
 
@@ -300,6 +314,9 @@ class FlowView implements Mounted {
     if (action === 'why' || action === 'logs') {
       this.select(node.id, action);
       return;
+    }
+    if (!this.stale) {
+      this.notice(null);
     }
     this.ask({ op: action, task: node.id, run: this.model.run.id });
   }
@@ -350,11 +367,13 @@ class FlowView implements Mounted {
   }
 
   private notice(notice: Notice | null): void {
+    this.stale = notice?.stale === true;
     this.banner.hidden = notice === null;
-    this.root.classList.toggle('pnb-stale-view', notice?.stale === true);
+    this.root.classList.toggle('pnb-stale-view', this.stale);
     if (notice) {
       this.banner.dataset['tone'] = notice.tone;
-      setText(this.banner, notice.text);
+      const close = this.icon('Dismiss', '×', () => (this.banner.hidden = true));
+      this.banner.replaceChildren(h('span', {}, notice.text), h('span', { class: 'pnb-space' }), close);
     }
   }
 

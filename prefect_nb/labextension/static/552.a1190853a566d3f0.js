@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{821(e,n,t){var r=t(601),a=t.n(r),p=t(314),i=(t.n(p))()(a());i.push([e.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
+"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{821(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
 .jp-Cell[data-prefect-nb-state] {
   --pnb-line: var(--pnb-light);
   --pnb-fill: var(--pnb-light-fill);
@@ -73,12 +73,12 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   padding: 0 2px;
   overflow: auto;
 }
-`,""]),t.d(n,{},{A:i})},403(e,n,t){var r=t(601),a=t.n(r),p=t(314),i=(t.n(p))()(a());i.push([e.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
+`,""]),t.d(e,{},{A:i})},403(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
 .pnb {
   --ink: #1b1f23;
   --dim: #57606a;
   --page: var(--jp-layout-color1, #fff);
-  --panel: var(--jp-layout-color2, #f6f8fa);
+  --panel: color-mix(in srgb, var(--page) 96%, var(--ink));
   --rim: var(--jp-border-color2, #d5dae0);
   --wire: #8c96a1;
   --hot: #1257b8;
@@ -98,8 +98,8 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   --ink: #f5f7f9;
   --dim: #a8b2bd;
   --page: var(--jp-layout-color1, #15181b);
-  --panel: var(--jp-layout-color2, #1f2327);
-  --rim: var(--jp-border-color2, #343a41);
+  --panel: color-mix(in srgb, var(--page) 93%, var(--ink));
+  --rim: color-mix(in srgb, var(--page) 78%, var(--ink));
   --wire: #6f7a86;
   --hot: #a9d0ff;
   --paper: #5a4c2b;
@@ -198,6 +198,9 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 
 /* banner and help */
 .pnb-banner {
+  display: flex;
+  align-items: flex-start;
+  gap: 10px;
   padding: 6px 12px;
   border-bottom: 1px solid var(--rim);
   background: var(--f-waiting);
@@ -224,10 +227,16 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   border-bottom: 1px solid var(--rim);
   background: var(--panel);
 }
-.pnb-help dd {
+.pnb .pnb-help dt,
+.pnb .pnb-help dd {
+  float: none;
+  width: auto;
   margin: 0;
+  padding: 0;
+  font-weight: 400;
 }
 .pnb-help kbd {
+  white-space: nowrap;
   padding: 0 5px;
   border: 1px solid var(--rim);
   border-radius: 4px;
@@ -253,7 +262,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   flex: 1 1 300px;
   flex-direction: column;
   min-width: 260px;
-  max-height: 620px;
+  max-height: 720px;
   border-inline-start: 1px solid var(--rim);
   background: var(--panel);
 }
@@ -375,7 +384,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 
 /* list */
 .pnb-list {
-  max-height: 620px;
+  max-height: 720px;
   overflow: auto;
 }
 .pnb .pnb-list table,
@@ -414,6 +423,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   background: var(--panel);
 }
 .pnb .pnb-list .pnb-reason {
+  min-width: 170px;
   white-space: normal;
   overflow-wrap: anywhere;
 }
@@ -566,4 +576,4 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
     fill: Canvas !important;
   }
 }
-`,""]),t.d(n,{},{A:i})},314(e){e.exports=function(e){var n=[];return n.toString=function(){return this.map(function(n){var t="",r=void 0!==n[5];return n[4]&&(t+="@supports (".concat(n[4],") {")),n[2]&&(t+="@media ".concat(n[2]," {")),r&&(t+="@layer".concat(n[5].length>0?" ".concat(n[5]):""," {")),t+=e(n),r&&(t+="}"),n[2]&&(t+="}"),n[4]&&(t+="}"),t}).join("")},n.i=function(e,t,r,a,p){"string"==typeof e&&(e=[[null,e,void 0]]);var i={};if(r)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<e.length;s++){var d=[].concat(e[s]);r&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),a&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=a):d[4]="".concat(a)),n.push(d))}},n}},601(e){e.exports=function(e){return e[1]}},72(e){var n=[];function t(e){for(var t=-1,r=0;r<n.length;r++)if(n[r].identifier===e){t=r;break}return t}function r(e,r){for(var a={},p=[],i=0;i<e.length;i++){var o=e[i],l=r.base?o[0]+r.base:o[0],s=a[l]||0,d="".concat(l," ").concat(s);a[l]=s+1;var b=t(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)n[b].references++,n[b].updater(c);else{var f=function(e,n){var t=n.domAPI(n);return t.update(e),function(n){n?(n.css!==e.css||n.media!==e.media||n.sourceMap!==e.sourceMap||n.supports!==e.supports||n.layer!==e.layer)&&t.update(e=n):t.remove()}}(c,r);r.byIndex=i,n.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}e.exports=function(e,a){var p=r(e=e||[],a=a||{});return function(e){e=e||[];for(var i=0;i<p.length;i++){var o=t(p[i]);n[o].references--}for(var l=r(e,a),s=0;s<p.length;s++){var d=t(p[s]);0===n[d].references&&(n[d].updater(),n.splice(d,1))}p=l}}},659(e){var n={};e.exports=function(e,t){var r=function(e){if(void 0===n[e]){var t=document.querySelector(e);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(e){t=null}n[e]=t}return n[e]}(e);if(!r)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");r.appendChild(t)}},540(e){e.exports=function(e){var n=document.createElement("style");return e.setAttributes(n,e.attributes),e.insert(n,e.options),n}},56(e,n,t){e.exports=function(e){var n=t.nc;n&&e.setAttribute("nonce",n)}},825(e){e.exports=function(e){if("u"<typeof document)return{update:function(){},remove:function(){}};var n=e.insertStyleElement(e);return{update:function(t){var r,a,p;r="",t.supports&&(r+="@supports (".concat(t.supports,") {")),t.media&&(r+="@media ".concat(t.media," {")),(a=void 0!==t.layer)&&(r+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),r+=t.css,a&&(r+="}"),t.media&&(r+="}"),t.supports&&(r+="}"),(p=t.sourceMap)&&"u">typeof btoa&&(r+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),e.styleTagTransform(r,n,e.options)},remove:function(){var e;null===(e=n).parentNode||e.parentNode.removeChild(e)}}}},113(e){e.exports=function(e,n){if(n.styleSheet)n.styleSheet.cssText=e;else{for(;n.firstChild;)n.removeChild(n.firstChild);n.appendChild(document.createTextNode(e))}}},859(e,n,t){var r=t(72),a=t.n(r),p=t(825),i=t.n(p),o=t(659),l=t.n(o),s=t(56),d=t.n(s),b=t(540),c=t.n(b),f=t(113),u=t.n(f),h=t(403),x={};x.styleTagTransform=u(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=i(),x.insertStyleElement=c(),a()(h.A,x),h.A&&h.A.locals&&h.A.locals;var g=t(821),m={};m.styleTagTransform=u(),m.setAttributes=d(),m.insert=l().bind(null,"head"),m.domAPI=i(),m.insertStyleElement=c(),a()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
+`,""]),t.d(e,{},{A:i})},314(n){n.exports=function(n){var e=[];return e.toString=function(){return this.map(function(e){var t="",a=void 0!==e[5];return e[4]&&(t+="@supports (".concat(e[4],") {")),e[2]&&(t+="@media ".concat(e[2]," {")),a&&(t+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),t+=n(e),a&&(t+="}"),e[2]&&(t+="}"),e[4]&&(t+="}"),t}).join("")},e.i=function(n,t,a,r,p){"string"==typeof n&&(n=[[null,n,void 0]]);var i={};if(a)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<n.length;s++){var d=[].concat(n[s]);a&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),r&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=r):d[4]="".concat(r)),e.push(d))}},e}},601(n){n.exports=function(n){return n[1]}},72(n){var e=[];function t(n){for(var t=-1,a=0;a<e.length;a++)if(e[a].identifier===n){t=a;break}return t}function a(n,a){for(var r={},p=[],i=0;i<n.length;i++){var o=n[i],l=a.base?o[0]+a.base:o[0],s=r[l]||0,d="".concat(l," ").concat(s);r[l]=s+1;var b=t(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)e[b].references++,e[b].updater(c);else{var f=function(n,e){var t=e.domAPI(e);return t.update(n),function(e){e?(e.css!==n.css||e.media!==n.media||e.sourceMap!==n.sourceMap||e.supports!==n.supports||e.layer!==n.layer)&&t.update(n=e):t.remove()}}(c,a);a.byIndex=i,e.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}n.exports=function(n,r){var p=a(n=n||[],r=r||{});return function(n){n=n||[];for(var i=0;i<p.length;i++){var o=t(p[i]);e[o].references--}for(var l=a(n,r),s=0;s<p.length;s++){var d=t(p[s]);0===e[d].references&&(e[d].updater(),e.splice(d,1))}p=l}}},659(n){var e={};n.exports=function(n,t){var a=function(n){if(void 0===e[n]){var t=document.querySelector(n);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(n){t=null}e[n]=t}return e[n]}(n);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(t)}},540(n){n.exports=function(n){var e=document.createElement("style");return n.setAttributes(e,n.attributes),n.insert(e,n.options),e}},56(n,e,t){n.exports=function(n){var e=t.nc;e&&n.setAttribute("nonce",e)}},825(n){n.exports=function(n){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=n.insertStyleElement(n);return{update:function(t){var a,r,p;a="",t.supports&&(a+="@supports (".concat(t.supports,") {")),t.media&&(a+="@media ".concat(t.media," {")),(r=void 0!==t.layer)&&(a+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),a+=t.css,r&&(a+="}"),t.media&&(a+="}"),t.supports&&(a+="}"),(p=t.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),n.styleTagTransform(a,e,n.options)},remove:function(){var n;null===(n=e).parentNode||n.parentNode.removeChild(n)}}}},113(n){n.exports=function(n,e){if(e.styleSheet)e.styleSheet.cssText=n;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(n))}}},859(n,e,t){var a=t(72),r=t.n(a),p=t(825),i=t.n(p),o=t(659),l=t.n(o),s=t(56),d=t.n(s),b=t(540),c=t.n(b),f=t(113),u=t.n(f),h=t(403),x={};x.styleTagTransform=u(),x.setAttributes=d(),x.insert=l().bind(null,"head"),x.domAPI=i(),x.insertStyleElement=c(),r()(h.A,x),h.A&&h.A.locals&&h.A.locals;var g=t(821),m={};m.styleTagTransform=u(),m.setAttributes=d(),m.insert=l().bind(null,"head"),m.domAPI=i(),m.insertStyleElement=c(),r()(g.A,m),g.A&&g.A.locals&&g.A.locals}}]);
