@@ -67,9 +67,12 @@ class Kernel:
     def send(
         self, code: str, *, cell_id: str | None = None, metadata: dict[str, Any] | None = None, **content: Any
     ) -> str:
-        """Send an execute request as a front end does; the message's id."""
+        """Send an execute request as a front end does; the message's id.
+
+        Other than front ends do, a failure does not abort what is sent next, unless ``stop_on_error=True`` asks for it.
+        """
         usual = {"silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False}
-        message = self.client.session.msg("execute_request", {"code": code, "stop_on_error": True, **usual, **content})
+        message = self.client.session.msg("execute_request", {"code": code, "stop_on_error": False, **usual, **content})
         message["metadata"] = {**(metadata or {}), **({"cellId": cell_id} if cell_id is not None else {})}
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
@@ -135,7 +138,7 @@ class Kernel:
                 return reply
 
 
-@pytest.fixture()
+@pytest.fixture
 def make_kernel(tmp_path: Path) -> Iterator[Callable[..., Kernel]]:
     """Start kernels with an environment of their own; all are ended with the test."""
     kernels: list[Kernel] = []
@@ -159,7 +162,7 @@ def shared_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
     kernel.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def kernel(make_kernel: Callable[..., Kernel]) -> Kernel:
     """One plain kernel for one test."""
     return make_kernel()

@@ -1,7 +1,7 @@
 """A runner as small as can be, for kernels under test: every task cell simply runs, with everything that surrounds it.
 
-Executed inside a kernel by ``%run``-ing its text; leaves ``record`` (the last capture's outputs), ``last`` (the last end)
-and ``interrupts`` in the user's namespace.
+Executed inside a kernel as a cell; leaves ``record`` (the last capture's outputs), ``last`` (the last end) and
+``interrupts`` in the user's namespace.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from IPython import get_ipython
+
 from prefect_nb.authoring import transform
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.capture import Capture

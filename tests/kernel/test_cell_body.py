@@ -27,7 +27,9 @@ SAME = {
     "help": "len?",
     "nested magic": "%%capture out\nprint('hidden')",
     "capture shown": "%%capture out\nprint('hidden')\nNone",
-    "capture with": "from IPython.utils.capture import capture_output\nwith capture_output() as c:\n    print(1)\nc.stdout",
+    "capture with": (
+        "from IPython.utils.capture import capture_output\nwith capture_output() as c:\n    print(1)\nc.stdout"
+    ),
     "display": "from IPython.display import display, HTML\ndisplay(HTML('<b>x</b>'))\ndisplay('y')\n'z'",
     "annotations": "from __future__ import annotations\ndef f(a: Nowhere): pass\nf.__annotations__",
     "blank lines": "\n\n  \n7",

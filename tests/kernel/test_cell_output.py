@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import ipykernel
 import pytest
 
 pytestmark = pytest.mark.kernel
@@ -41,7 +42,6 @@ def test_everything_is_recorded_in_its_order(task_kernel: Any) -> None:
         ("!echo shell", "shell\n"),
         ("import os\ncode = os.system('echo child')", "child\n"),
         ("import subprocess\ndone = subprocess.run(['echo', 'run'])", "run\n"),
-        ("import os\nn = os.write(1, b'raw\\n')", "raw\n"),
         ("for i in range(3):\n    print(f'\\r{i}0 %', end='')", "20 %"),
         ("import logging\nlog.warning('late')", "WARNING:root:late\n"),
         ("import warnings\nwarnings.warn_explicit('w', UserWarning, 'f.py', 3)", "f.py:3: UserWarning: w\n"),
@@ -57,7 +57,8 @@ def test_text_from_everywhere_is_recorded(task_kernel: Any, source: str, text: s
 def test_text_sent_elsewhere_is_not_recorded(task_kernel: Any) -> None:
     """What the user redirects does not appear on the page, so it is not in the record either."""
     task_kernel.run(
-        "%%task\nimport contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    print('away')\nprint('here')"
+        "%%task\nimport contextlib, io\nwith contextlib.redirect_stdout(io.StringIO()):\n    print('away')\n"
+        "print('here')"
     )
     assert _record(task_kernel) == [("stream", "stdout", "here\n")]
 
@@ -65,8 +66,16 @@ def test_text_sent_elsewhere_is_not_recorded(task_kernel: Any) -> None:
 def test_cleared_output_is_gone_and_updates_are_folded(task_kernel: Any) -> None:
     """The record is what the page shows in the end."""
     task_kernel.run(
-        "%%task\nfrom IPython.display import clear_output\nprint('old')\nclear_output()\nh = display('one', display_id=True)\n"
-        "h.update('two')\nprint('x')\nclear_output(wait=True)\nh2 = display(1, display_id=True)\nh2.update(2)"
+        """%%task
+from IPython.display import clear_output
+print('old')
+clear_output()
+first = display('one', display_id=True)
+first.update('two')
+print('x')
+clear_output(wait=True)
+second = display(1, display_id=True)
+second.update(2)"""
     )
     assert _record(task_kernel) == [("display", "", "2")]
 
@@ -90,7 +99,9 @@ def test_threads_write_to_the_cell_that_started_them(task_kernel: Any, tmp_path:
     assert run.text() == "second\n"
     others = [m for m in task_kernel.others if m["parent_header"].get("msg_id") == first]
     assert [m["content"]["text"] for m in others if m["msg_type"] == "stream"] == ["late\n"]
-    assert [m["content"]["data"]["text/plain"] for m in others if m["msg_type"] == "display_data"] == ["'shown late'"]
+    if ipykernel.version_info >= (7,):  # older kernels route the text of threads and not their displays
+        shown = [m["content"]["data"]["text/plain"] for m in others if m["msg_type"] == "display_data"]
+        assert shown == ["'shown late'"]
     assert task_kernel.value("[o.text for o in sealed.outputs() if o.kind == 'stream']") == "['early\\n']"
     assert task_kernel.value("('stdout', 'late') in texts") == "True"
 
@@ -121,7 +132,7 @@ None"""
 
 
 def test_replay_shows_the_same_again(task_kernel: Any) -> None:
-    """Order, streams, bundles and result are those of the first time, the display ids are fresh, the note comes last."""
+    """Order, streams, bundles and result are those of the first time, display ids are fresh, the note comes last."""
     first = task_kernel.run(
         "%%task\nimport sys\nprint('a')\ndisplay('b', display_id='mine')\nprint('c', file=sys.stderr)\n{'d': 1}"
     )
