@@ -72,6 +72,9 @@ class Body(Bindings):
     def bind(self, name: str, value: Any = DERIVED) -> None:
         """Give a name of the innermost scope a meaning."""
         scope = self.scopes[-1]
+        old = scope.get(name)
+        if self._branches and isinstance(old, Live | Lib) and not _same(old, value):
+            self.inquiry.blame("DYNAMIC", f"{name}, bound in more than one way,")
         if self._branches and len(self.scopes) == 1 and name not in scope:
             self._maybe.add(name)
         elif not self._branches:
@@ -90,7 +93,10 @@ class Body(Bindings):
         for scope in reversed(self.scopes):
             if name in scope:
                 if scope is self.scopes[0] and name in self._maybe and (found := self.live(name)) is not _MISSING:
-                    self._free(found, name)
+                    known = self._free(found, name)
+                    if isinstance(found, types.ModuleType):
+                        return known
+                    self.refer(known, name)
                 return scope[name]
         found = self.live(name)
         if found is _MISSING:
@@ -160,10 +166,10 @@ class Body(Bindings):
                 return self._of_module(base, name)
             if isinstance(base.value, type):
                 return self._of_class(base, name)
+            if base.path == "os.environ":
+                return Lib(f"os.environ.{name}")
             label = ast.unparse(node) if node is not None else name
             self.inquiry.see(base.value, label, base.path)
-            if base.path.startswith("os.environ"):
-                return Lib(f"os.environ.{name}")
             base = Of(type(base.value))
         own = isinstance(base, Of) and inspect.getattr_static(base.kind, name, None)
         analysed = isinstance(base, Of) and place_of(base.kind.__module__) in ("notebook", "local") and own
@@ -265,3 +271,9 @@ class Body(Bindings):
     def path_method(name: str) -> bool:
         """Whether a method of a path gives a path."""
         return name in _PATHS
+
+
+def _same(one: Any, two: Any) -> bool:
+    if isinstance(one, Live) and isinstance(two, Live):
+        return one.value is two.value
+    return isinstance(one, Lib) and isinstance(two, Lib) and one.path == two.path

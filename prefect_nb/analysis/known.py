@@ -137,6 +137,7 @@ NAMES: dict[str, str] = {
     },
     "pandas.read_clipboard": "UNKNOWN_CALL",
     "pandas.read_html": "NETWORK",
+    "os.environ": "DYNAMIC",
     "os.urandom": "RANDOM",
     "os.getrandom": "RANDOM",
     "random.SystemRandom": "RANDOM",

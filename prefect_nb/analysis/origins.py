@@ -79,7 +79,7 @@ def place_of(module: str | None, namespace: dict[str, object] | None = None) -> 
     if module == "builtins":
         return "stdlib"
     top = module.partition(".")[0]
-    if top == "prefect_nb":
+    if top == "prefect_nb" or top.startswith("_cython_"):
         return "installed"
     found = sys.modules.get(module)
     spec = getattr(found, "__spec__", None) or found

@@ -10,7 +10,7 @@ import ast
 import sys
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,7 +56,7 @@ class Part:
     kind: Kind
     name: str
     digest: str
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 def node_of(function: types.FunctionType) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:

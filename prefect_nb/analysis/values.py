@@ -157,7 +157,7 @@ def _fixed(value: object, depth: int) -> bool:
     if kind is types.ModuleType:
         return True
     if kind is type:
-        top = value.__module__.partition(".")[0]  # type: ignore[attr-defined]
+        top = value.__module__.partition(".")[0]
         return top == "builtins" or top in sys.stdlib_module_names
     if depth and isinstance(value, types.FunctionType):
         captured = [c.cell_contents for c in value.__closure__ or () if _filled(c)]

@@ -56,15 +56,15 @@ class Watch:
         self.written: set[str] = set()
         self._ignore = ignore
         self._thread = 0
-        self._before: frozenset[int] = frozenset()
-        self._blind = threading.local()
+        self._before: tuple[frozenset[threading.Thread], frozenset[int]] = (frozenset(), frozenset())
         self._tell: Callable[[Sighting], None] | None = None
 
     def start(self, tell: Callable[[Sighting], None]) -> None:
         """Begin to watch the calling thread."""
         self._tell = tell
         self._thread = threading.get_ident()
-        self._before = frozenset(t.ident or 0 for t in threading.enumerate()) | frozenset(sys._current_frames())
+        threads = threading.enumerate()
+        self._before = (frozenset(threads), frozenset(sys._current_frames()) - {t.ident for t in threads})
         _install()
         _active.append(self)
 
@@ -76,15 +76,22 @@ class Watch:
     @contextlib.contextmanager
     def blind(self) -> Iterator[None]:
         """Do not see what this thread does inside the block."""
-        before, self._blind.on = getattr(self._blind, "on", False), True
+        before, _blind.on = getattr(_blind, "on", False), True
         try:
             yield
         finally:
-            self._blind.on = before
+            _blind.on = before
 
     def concerns(self, thread: int) -> bool:
         """Whether an event in a thread belongs to this watch."""
-        return (thread == self._thread or thread not in self._before) and not getattr(self._blind, "on", False)
+        if getattr(_blind, "on", False):
+            return False
+        if thread == self._thread:
+            return True
+        # Numbers of ended threads are used again, so a thread is told by its object where it has one.
+        known, foreign = self._before
+        own = next((t for t in threading.enumerate() if t.ident == thread), None)
+        return own not in known if own is not None else thread not in foreign
 
     def opened(self, path: Any, mode: Any, flags: Any) -> None:
         """A file is about to be opened."""
@@ -161,6 +168,7 @@ def _importing() -> bool:
     return False
 
 
+_blind = threading.local()
 _active: list[Watch] = []
 _installed: list[bool] = []
 

@@ -109,7 +109,8 @@ def outside(dotted: str) -> str | None:
         if dotted.startswith(old):
             dotted = new + dotted[len(old) :]
             break
-    steps = dotted.split(".")
+    # C accelerators of the standard library live in modules with an underscore.
+    steps = dotted.removeprefix("_").split(".") if dotted[:2] != "__" else dotted.split(".")
     for count in range(len(steps), 0, -1):
         head = ".".join(steps[:count])
         code = NAMES.get(head) or OUTSIDE.get(head)
@@ -188,9 +189,9 @@ class Inquiry:
                 self.see(part, label)
         elif isinstance(value, dict | list | tuple | set | frozenset | types.MappingProxyType):
             self._container(value, label)
-        elif not isinstance(kind.__module__, str):
+        elif kind.__name__ == "cython_function_or_method":
             self._judged(spellings(value, path) or (f"{label}.",), label)
-        else:
+        elif not path or self._judged(spellings(value, path) if callable(value) else (path,), label):
             self._instance(value, label)
 
     def _function(self, value: types.FunctionType, label: str, path: str) -> None:
@@ -199,13 +200,14 @@ class Inquiry:
             self.waiting.append(value)
             return
         names = (path,) if path else ()
-        if "<locals>" in value.__qualname__:
+        place = value.__code__.co_qualname  # unlike __qualname__ it survives functools.wraps
+        if "<locals>" in place:
             # A wrapper that a library made: what it captured is what it runs.
             self.named((*names, f"{home}.wrapper"), label)
             self.captured(value, label)
             return
-        own = tuple(n for n in (f"{home}.{value.__qualname__}", *spellings(value, "")) if n)
-        self._judged((*names, *own), label)
+        top = str(home).partition(".")[0]
+        self._judged(tuple(dict.fromkeys((*names, f"{home}.{place}", f"{top}.{place}"))), label)
 
     def captured(self, value: types.FunctionType, label: str) -> None:
         """Judge defaults and closure of a function."""
@@ -219,12 +221,14 @@ class Inquiry:
             if not isinstance(content, types.ModuleType):
                 self.see(content, name)
 
-    def _judged(self, names: tuple[str, ...], label: str) -> None:
-        if self.named(names, label):
-            if any(n in SPECIAL for n in names):
-                self.blame("UNKNOWN_CALL", f"{label or names[0]} passed on as a value")
-            elif any(n in SEEDED for n in names):
-                self.blame("RANDOM", label or names[0])
+    def _judged(self, names: tuple[str, ...], label: str) -> bool:
+        if not self.named(names, label):
+            return False
+        if any(n in SPECIAL for n in names):
+            self.blame("UNKNOWN_CALL", f"{label or names[0]} passed on as a value")
+        elif any(n in SEEDED for n in names):
+            self.blame("RANDOM", label or names[0])
+        return True
 
     def _class(self, value: type, label: str, path: str) -> None:
         home = value.__module__ if isinstance(value.__module__, str) else "builtins"
@@ -254,7 +258,8 @@ class Inquiry:
             generated = part.__code__.co_filename.startswith("<") and not part.__code__.co_filename.startswith(
                 "<ipython"
             )
-            if not (made and generated):
+            wrapped = part.__globals__.get("__name__") in ("dataclasses", "attr._make")
+            if not (made and (generated or wrapped)):
                 self.see(part, label)
         elif not isinstance(part, types.GetSetDescriptorType | types.MemberDescriptorType | types.ModuleType):
             self.see(part, label)
