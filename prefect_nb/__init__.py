@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_nb.authoring.decorators import task
-    from prefect_nb.authoring.magics import load_ipython_extension, unload_ipython_extension
     from prefect_nb.core.policy import Cache, Retry
     from prefect_nb.core.states import State
     from prefect_nb.errors import PrefectNBError
@@ -32,11 +31,29 @@ _HOMES = {
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
     "State": "prefect_nb.core.states",
-    "load_ipython_extension": "prefect_nb.authoring.magics",
     "open_store": "prefect_nb.wiring",
     "task": "prefect_nb.authoring.decorators",
-    "unload_ipython_extension": "prefect_nb.authoring.magics",
 }
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext prefect_nb``: task cells and ``%flow``; prints nothing, writes nothing, opens nothing.
+
+    Raises
+    ------
+    UsageError
+        On a platform that is not supported.
+    """
+
+    def build() -> Any:
+        return import_module("prefect_nb.authoring.extension").Extension(shell)
+
+    import_module("prefect_nb.authoring.magics").load(shell, build)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext prefect_nb``: the shell as it was before; the run stays in the store."""
+    import_module("prefect_nb.authoring.magics").unload(shell)
 
 
 def __getattr__(name: str) -> Any:

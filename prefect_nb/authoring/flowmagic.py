@@ -24,21 +24,13 @@ __all__ = ["FlowMagic"]
 
 
 class FlowMagic:
-    """%flow [COMMAND] [NAME]
+    """The commands of ``%flow`` for one kernel.
 
-    Without a command: the live graph of this notebook. Commands::
-
-        status        every task: state, attempt, duration, reason
-        why NAME      why a task ran or was reused: its key, part by part, and its states
-        logs [NAME]   what a task, or every task, printed
-        runs          the runs of this notebook
-        run [NAME]    bring every task, or one and what it needs, up to date; unrelated tasks go on after a failure
-        new           end this run and begin a new one
-        failed NAME   the namespace that a failed body left, as a dict
-        dot           the graph in the DOT language
-        usage         disk use and its bound
-        finish        end a headless run (used by prefect-nb run and papermill)
-    """  # noqa: D400 - shown by %flow?
+    Parameters
+    ----------
+    flow, runner, hub
+        The kernel's notebook, what runs its cells, and what shows them.
+    """
 
     def __init__(self, flow: LiveFlow, runner: CellRunner, hub: Hub) -> None:
         self._flow = flow
@@ -57,8 +49,6 @@ class FlowMagic:
             "usage": self._usage,
             "finish": self._finish,
         }
-        self.__doc__ = type(self).__doc__
-        self.__name__ = "flow"
 
     def __call__(self, line: str) -> Any:
         """Carry one command out."""

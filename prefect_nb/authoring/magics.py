@@ -1,64 +1,137 @@
-"""``%load_ext prefect_nb``: task cells, ``%flow`` and completion in this shell; nothing is opened before its use."""
+"""The doorway of ``%load_ext prefect_nb``: what a shell must know at once, and nothing that takes time to load.
+
+The rooms behind it are opened in the background and waited for by the first cell that needs them. Knows IPython and
+the options of a header; the rooms come in as a callable.
+"""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from IPython.core.magic_arguments import MagicHelpFormatter
 
-from prefect_nb.analysis.cells import line_of_misplaced
 from prefect_nb.analysis.header import OPTIONS
-from prefect_nb.authoring import calls, completion, transform
-from prefect_nb.authoring.flowmagic import FlowMagic
-from prefect_nb.authoring.hub import Hub
-from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.authoring.plaincells import PlainCells
-from prefect_nb.authoring.runner import CellRunner
+from prefect_nb.authoring import completion, transform
 from prefect_nb.errors import UsageError
 
-__all__ = ["load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["Door", "Rooms", "load", "unload"]
 
 _ATTRIBUTE = "_prefect_nb"
 
 
-class _Extension:
-    """Everything that one shell got from us, so that it can be taken away again."""
+class Rooms(Protocol):
+    """What lies behind the doorway of one shell."""
 
-    def __init__(self, shell: Any) -> None:
-        self.shell = shell
-        self.flow = LiveFlow(shell)
-        self.runner = CellRunner(self.flow)
-        self.hub = Hub(self.flow)
-        self.plain = PlainCells(self.flow)
-        self.magic = FlowMagic(self.flow, self.runner, self.hub)
+    runner: Any
+    magic: Any
 
-    def load(self) -> None:
-        shell = self.shell
-        transform.install(shell, self.runner, line_of_misplaced)
+    def close(self) -> None:
+        """Take everything away again."""
+        ...
+
+    def names(self) -> list[str]:
+        """The tasks of this notebook."""
+        ...
+
+    def misplaced(self, source: str) -> int | None:
+        """In which line a header stands that is not the first of its cell."""
+        ...
+
+    def watch(self, info: Any) -> None:
+        """Take note of the cell that is about to run; later cells are seen without being told."""
+        ...
+
+
+class Door:
+    """One shell's magics, and its rooms once somebody steps in.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        The shell.
+    build : callable
+        Makes the rooms; slow the first time.
+    """
+
+    def __init__(self, shell: Any, build: Callable[[], Rooms]) -> None:
+        self._shell = shell
+        self._build = build
+        self._lock = threading.RLock()
+        self._rooms: Rooms | None = None
+        self._warm: threading.Thread | None = None
+
+    @property
+    def rooms(self) -> Rooms:
+        """The rooms, opened now if the background has not done so yet."""
+        with self._lock:
+            if self._rooms is None:
+                self._rooms = self._build()
+            return self._rooms
+
+    def open(self) -> None:
+        """Put the magics into the shell and begin to open the rooms."""
+        shell = self._shell
+        transform.install(shell, self._run, lambda text: self.rooms.misplaced(text) if "task" in text else None)
         shell.register_magic_function(_task_magic(), "cell", "task")
-        shell.register_magic_function(self.magic, "line", "flow")
-        completion.install(shell, {f"{o.name}": o.help for o in OPTIONS}, self._names)
-        self.plain.install()
-        self.flow.on_open = self.hub.attach
-        self.hub.open()
-        calls.adopt(self.flow)
+        shell.register_magic_function(_flow_magic(self), "line", "flow")
+        completion.install(shell, {o.name: o.help for o in OPTIONS}, lambda: self.rooms.names())
+        shell.events.register("pre_run_cell", self._step_in)
+        self._warm = threading.Thread(target=lambda: self.rooms, name="prefect_nb loading", daemon=True)
+        self._warm.start()
 
-    def unload(self) -> None:
-        shell = self.shell
-        calls.adopt(None)
+    def close(self) -> None:
+        """Take the magics out of the shell again."""
+        shell = self._shell
         transform.uninstall(shell)
         completion.uninstall(shell)
-        self.plain.uninstall()
-        self.hub.close()
-        self.flow.close()
+        self._stepped()
+        with self._lock:
+            if self._rooms is not None:
+                self._rooms.close()
+                self._rooms = None
         shell.magics_manager.magics["cell"].pop("task", None)
         shell.magics_manager.magics["line"].pop("flow", None)
 
-    def _names(self) -> list[str]:
-        return [c.spec.name for c in self.flow.document.cells if c.spec is not None]
+    async def _run(self, line: str, cell: str) -> None:
+        await self.rooms.runner(line, cell)
+
+    def _step_in(self, info: Any) -> None:
+        """The first cell after loading waits for the rooms, which then watch every cell themselves."""
+        self._stepped()
+        self.rooms.watch(info)
+
+    def _stepped(self) -> None:
+        if self._step_in in self._shell.events.callbacks["pre_run_cell"]:
+            self._shell.events.unregister("pre_run_cell", self._step_in)
+
+
+def _flow_magic(door: Door) -> Callable[[str], Any]:
+    def flow(line: str) -> Any:
+        return door.rooms.magic(line)
+
+    flow.__doc__ = _FLOW_HELP
+    return flow
+
+
+_FLOW_HELP = """%flow [COMMAND] [NAME]
+
+Without a command: the live graph of this notebook. Commands::
+
+    status        every task: state, attempt, duration, reason
+    why NAME      why a task ran or was reused: its key, part by part, and its states
+    logs [NAME]   what a task, or every task, printed
+    runs          the runs of this notebook
+    run [NAME]    bring every task, or one and what it needs, up to date; unrelated tasks go on after a failure
+    new           end this run and begin a new one
+    failed NAME   what a failed body had bound, as a dict
+    dot           the graph in the DOT language
+    usage         disk use and its bound
+    finish        end a headless run (used by prefect-nb run and papermill)
+"""
 
 
 def _task_magic() -> Callable[[str, str], None]:
@@ -84,8 +157,8 @@ def _task_magic() -> Callable[[str, str], None]:
     return task
 
 
-def load_ipython_extension(shell: Any) -> None:
-    """Add task cells and ``%flow`` to a shell; prints nothing, writes nothing, opens nothing.
+def load(shell: Any, build: Callable[[], Rooms]) -> None:
+    """Add task cells and ``%flow`` to a shell; prints nothing, writes nothing.
 
     Raises
     ------
@@ -94,16 +167,15 @@ def load_ipython_extension(shell: Any) -> None:
     """
     if sys.platform == "win32":
         raise UsageError("prefect_nb runs on Linux and macOS; nobody has tested it on Windows")
-    if getattr(shell, _ATTRIBUTE, None) is not None:
-        return
-    extension = _Extension(shell)
-    extension.load()
-    setattr(shell, _ATTRIBUTE, extension)
+    if getattr(shell, _ATTRIBUTE, None) is None:
+        door = Door(shell, build)
+        door.open()
+        setattr(shell, _ATTRIBUTE, door)
 
 
-def unload_ipython_extension(shell: Any) -> None:
+def unload(shell: Any) -> None:
     """Take everything away again; the run stays in the store."""
-    extension = getattr(shell, _ATTRIBUTE, None)
-    if extension is not None:
-        extension.unload()
+    door = getattr(shell, _ATTRIBUTE, None)
+    if door is not None:
+        door.close()
         setattr(shell, _ATTRIBUTE, None)

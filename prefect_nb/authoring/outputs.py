@@ -94,10 +94,8 @@ def fold(text: str, *, complete: bool = False) -> str:
     lines = text.split("\n")
     *done, last = lines
     before, turned, rest = last.rpartition("\r")
-    if complete and rest:
-        tail = _overwrite(last)
-    else:
-        tail = f"{_overwrite(before)}\r{rest}" if turned else last
+    unfinished = f"{_overwrite(before)}\r{rest}" if turned else last
+    tail = _overwrite(last) if complete and rest else unfinished
     return "\n".join([*map(_overwrite, done), tail])
 
 

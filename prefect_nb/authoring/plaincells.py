@@ -39,14 +39,14 @@ class PlainCells:
     def install(self) -> None:
         """Watch the shell's cells."""
         shell = self._flow.shell
-        shell.events.register("pre_run_cell", self._before)
+        shell.events.register("pre_run_cell", self.before)
         shell.events.register("post_run_cell", self._after)
         shell.ast_transformers.append(self)
 
     def uninstall(self) -> None:
         """Stop watching."""
         shell = self._flow.shell
-        shell.events.unregister("pre_run_cell", self._before)
+        shell.events.unregister("pre_run_cell", self.before)
         shell.events.unregister("post_run_cell", self._after)
         shell.ast_transformers[:] = [t for t in shell.ast_transformers if t is not self]
 
@@ -58,7 +58,8 @@ class PlainCells:
         ast.copy_location(refusal, tree.body[0])
         return ast.fix_missing_locations(ast.Module([refusal, *tree.body], tree.type_ignores))
 
-    def _before(self, info: Any) -> None:
+    def before(self, info: Any) -> None:
+        """A cell is about to run."""
         self._now = self._refusal = None
         raw = getattr(info, "raw_cell", "") or ""
         if split(raw)[0] is not None or getattr(info, "silent", False) or not raw.strip():

@@ -218,11 +218,12 @@ def drain(grace: float) -> None:
     grace : float
         Seconds between the moment when a thread has taken the bytes and the moment when it surely has told them.
     """
-    watched = [stream for stream in (sys.stdout, sys.stderr) if isinstance(getattr(stream, "_fid", None), int)]
-    if not watched:
+    found = [getattr(stream, "_fid", None) for stream in (sys.stdout, sys.stderr)]  # the kernel's ends of its pipes
+    pipes = [descriptor for descriptor in found if isinstance(descriptor, int)]
+    if not pipes:
         return
     for _ in range(50):
-        if not select.select([stream._fid for stream in watched], [], [], 0)[0]:
+        if not select.select(pipes, [], [], 0)[0]:
             break
         time.sleep(0.001)
     time.sleep(grace)
