@@ -66,16 +66,16 @@ def rewrite(lines: list[str], line_of_misplaced: Callable[[str], int | None] | N
     line_of_misplaced : callable, optional
         Says in which line of a source a header stands that is not the first one, if any.
     """
-    first = next((line for line in lines if line.strip()), "")
-    match = _MAGIC.match(first) or _COMMENT.match(first)
     cell = "".join(lines)
-    if match is not None:
-        return [f"await {ENTRY}({match['line'].strip()!r}, {cell!r})\n"]
     if line_of_misplaced is not None and (number := line_of_misplaced(cell)) is not None:
         message = (
             f"the task header in line {number} must be the first line of its cell; move it up or split the cell there"
         )
         return [f"{ENTRY}.usage({message!r})\n"]
+    first = next((line for line in lines if line.strip()), "")
+    match = _MAGIC.match(first) or _COMMENT.match(first)
+    if match is not None:
+        return [f"await {ENTRY}({match['line'].strip()!r}, {cell!r})\n"]
     return lines
 
 

@@ -65,9 +65,10 @@ def test_rewriting_again_changes_nothing(source: str) -> None:
     assert _rewritten(_rewritten(source)) == _rewritten(source)
 
 
-def test_a_misplaced_header_becomes_a_usage_error() -> None:
-    """Where a header stands further down, the cell only tells so."""
-    lines = transform.rewrite(["x = 1\n", "%%task\n"], lambda source: 2)
+@pytest.mark.parametrize("first", ["x = 1\n", "%%task\n"])
+def test_a_misplaced_header_becomes_a_usage_error(first: str) -> None:
+    """Where a header stands further down, the cell only tells so, also when it begins with one."""
+    lines = transform.rewrite([first, "%%task\n"], lambda source: 2)
     assert len(lines) == 1
     assert lines[0].startswith(f"{transform.ENTRY}.usage(")
     assert "line 2" in lines[0]
