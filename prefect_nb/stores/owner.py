@@ -59,6 +59,7 @@ class Owner:
         self._inbox: deque[_Request] = deque()
         self._unpacker = Unpacker()
         self._ended = False
+        self._told = ""
         self._poll = select.poll()
         self._poll.register(source, select.POLLIN)
         # A child that user code forked keeps the pipe open after the kernel's death: watch the process itself too.
@@ -108,8 +109,7 @@ class Owner:
         try:
             return list(self._session.write(group))
         except LostLog:
-            # Without closing anything: the client starts another process, which opens the files soundly.
-            os._exit(_LOST_LOG)
+            raise
         except StoreError as error:
             return [(n, "error", _wire(error)) for n, _, _ in group]
 
@@ -122,7 +122,7 @@ class Owner:
             try:
                 self._send([(n, "ok", self._session.read(op, args))])
             except LostLog:
-                os._exit(_LOST_LOG)
+                raise
             except StoreError as error:
                 self._send([(n, "error", _wire(error))])
 
@@ -130,8 +130,12 @@ class Owner:
         try:
             self._session.tend()
             wishes = self._session.poll()
+        except LostLog:
+            raise
         except StoreError as error:
-            print(error, file=sys.stderr, flush=True)
+            if str(error) != self._told:
+                self._told = str(error)
+                print(error, file=sys.stderr, flush=True)
             return
         if wishes:
             self._send([(0, "signal", row) for row in wishes])
@@ -159,7 +163,12 @@ def main(arguments: list[str]) -> None:
         os.write(sink, pack([(0, "failed", _wire(error))]))
         return
     os.write(sink, pack([(0, "hello", database.network)]))
-    Owner(Session(database, name, int(parent), results), 0, sink, int(parent)).run()
+    try:
+        Owner(Session(database, name, int(parent), results), 0, sink, int(parent)).run()
+    except LostLog as error:
+        # Without closing anything: the client starts another process, which opens the files soundly.
+        print(error, file=sys.stderr, flush=True)
+        os._exit(_LOST_LOG)
 
 
 if __name__ == "__main__":

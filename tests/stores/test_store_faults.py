@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import warnings
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 from store_parts import PATIENCE_S, in_another_process
@@ -15,7 +16,7 @@ from store_parts import PATIENCE_S, in_another_process
 from prefect_nb.core.events import RunAttached
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreTooNew
-from prefect_nb.protocols import Commit, LogChunk, RunRow
+from prefect_nb.protocols import Commit, LogChunk, RunRow, Signal
 from prefect_nb.stores import database
 from prefect_nb.stores.database import Database
 from prefect_nb.stores.place import explain_os_error, network_filesystem, prepare
@@ -175,10 +176,12 @@ def test_a_log_deleted_by_a_stray_close(folder, open_here):
 
 
 def test_an_owner_whose_log_was_deleted_is_replaced(start, folder):
-    """A kernel does not notice: another owner opens the store soundly and applies what was not recorded."""
+    """A kernel does not notice: another owner opens the store soundly, records and listens where the first left off."""
     store = start()
     assert store.append(opening()).result(PATIENCE_S).accepted
     owner = store.owner_pid
+    heard: SimpleQueue[Signal] = SimpleQueue()
+    store.watch("r1", heard.put)
     with sqlite3.connect(folder / "state.db") as c:
         c.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     c.close()
@@ -186,6 +189,8 @@ def test_an_owner_whose_log_was_deleted_is_replaced(start, folder):
     (folder / "state.db-shm").unlink()
     assert store.append(planning(A)).result(PATIENCE_S).seq == 2
     assert store.owner_pid != owner
+    store.signal(Signal("r1", "cancel"))
+    assert heard.get(timeout=PATIENCE_S).kind == "cancel"
     assert in_another_process(LOOK, str(folder / "state.db")) == "(2,)"
     assert store.check() == []
 
