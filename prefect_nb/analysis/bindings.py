@@ -6,6 +6,7 @@ import ast
 import sys
 import types
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from prefect_nb.analysis.calls import DERIVED, Calls, Lib, Live, Method
@@ -41,14 +42,8 @@ class Bindings(Calls):
 
     def _inner(self, node: Any) -> None:
         """A body with parameters: everything it assigns is its own from the start."""
-        a = node.args
-        names = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x is not None]
         statements = node.body if isinstance(node.body, list) else [node.body]
-        shared = {
-            n for s in statements for g in ast.walk(s) if isinstance(g, ast.Global | ast.Nonlocal) for n in g.names
-        }
-        names += [n for s in statements for n in _bound(s) if n not in shared]
-        self.scopes.append(dict.fromkeys(names, DERIVED))
+        self.scopes.append(dict.fromkeys(_own_names(node), DERIVED))
         branches, self._branches = self._branches, 0
         self.each(statements)
         self._branches = branches
@@ -224,6 +219,16 @@ class Bindings(Calls):
                 self.visit(part.value)
         self.each([node.guard] if node.guard is not None else [])
         self.each(node.body)
+
+
+@lru_cache(maxsize=1024)
+def _own_names(node: Any) -> tuple[str, ...]:
+    """Parameters and everything that a function binds for itself."""
+    a = node.args
+    names = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x is not None]
+    statements = node.body if isinstance(node.body, list) else [node.body]
+    shared = {n for s in statements for g in ast.walk(s) if isinstance(g, ast.Global | ast.Nonlocal) for n in g.names}
+    return (*names, *(n for s in statements for n in _bound(s) if n not in shared))
 
 
 def _bound(node: ast.AST) -> list[str]:

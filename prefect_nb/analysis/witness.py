@@ -65,13 +65,7 @@ SPECIAL = frozenset(
         "builtins.FileIO pandas.eval"
     )
 )
-_LIVE = (
-    types.GeneratorType,
-    types.CoroutineType,
-    types.AsyncGeneratorType,
-    types.FrameType,
-    types.TracebackType,
-)
+_LIVE = (types.GeneratorType, types.CoroutineType, types.AsyncGeneratorType, types.FrameType, types.TracebackType)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -127,11 +121,17 @@ def spellings(value: Any, path: str) -> tuple[str, ...]:
     """The dotted names of an object: as it was reached, where it lives, and where people know it."""
     home = getattr(value, "__module__", None)
     name = getattr(value, "__qualname__", None) or getattr(value, "__name__", None)
+    home, name = home if isinstance(home, str) else "", name if isinstance(name, str) else ""
+    if not home and type(value).__module__ == "numpy":
+        home = "numpy"
+    return _spelled(path, home, name)
+
+
+@lru_cache(maxsize=8192)
+def _spelled(path: str, home: str, name: str) -> tuple[str, ...]:
     out = [path] if path else []
-    if isinstance(home, str) and isinstance(name, str) and "<locals>" not in name:
+    if home and name and "<locals>" not in name:
         out += [f"{home}.{name}", f"{home.partition('.')[0]}.{name}"]
-    elif isinstance(name, str) and type(value).__module__ == "numpy":
-        out.append(f"numpy.{name}")
     for index, dotted in enumerate(out):
         for old, new in _RENAMED:
             if dotted.startswith(old):

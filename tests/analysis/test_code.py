@@ -1,5 +1,6 @@
 """Code fingerprints: what counts as the same code, and how far a name reaches."""
 
+# ruff: noqa: E501  (tables read best with one case a line)
 from __future__ import annotations
 
 import functools

@@ -1,5 +1,6 @@
 """Fingerprints: equal values agree everywhere, different values never do, and what has none says where."""
 
+# ruff: noqa: E501  (tables read best with one case a line)
 from __future__ import annotations
 
 import collections
