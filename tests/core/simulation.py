@@ -152,7 +152,7 @@ def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
 def end_of_body(kind: type[ev.TaskEvent], visit: VisitId, token: int, at: float = 9.0, n: int = 0) -> ev.TaskEvent:
     """An event of this kind about a body, under this permission."""
     if kind is ev.BodyRaised:
-        return ev.BodyRaised(at=at, visit=visit, token=token, error=TIMEOUT if n % 3 == 2 else ERROR)
+        return ev.BodyRaised(at=at, visit=visit, token=token, error=TIMEOUT if n % 2 else ERROR)
     return kind(at=at, visit=visit, token=token)
 
 

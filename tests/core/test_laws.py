@@ -22,8 +22,8 @@ from prefect_nb.core.states import EDGES, RUN_EDGES, StateName, StateType
 N = StateName
 WITH_BODY = (N.SUBMITTED, N.RUNNING, N.CANCELLING)
 
-stories = st.builds(play, st.lists(st.integers(0, 2**20), max_size=45), live=st.booleans())
-law = settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+stories = st.builds(play, st.lists(st.integers(0, 2**20), min_size=10, max_size=40), live=st.booleans())
+law = settings(max_examples=20, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 def lives(story: Story) -> dict[VisitId, list[Visit]]:
@@ -268,12 +268,13 @@ def test_unrelated_events_commute(story: Story) -> None:
 def test_stories_reach_every_state_that_the_machine_makes() -> None:
     """The simulation is worth its name: its stories visit every state that some move leads to."""
     rng = random.Random(7)
-    visits: set[StateName] = set()
-    runs: set[StateName] = set()
-    for number in range(150):
-        story = play([rng.randrange(2**20) for _ in range(45)], live=number % 2 == 0)
-        visits |= {v.state.name for life in lives(story).values() for v in life}
-        runs |= {one.after.state.name for one in story.steps}
     waiting = {N.SCHEDULED, N.LATE, N.RESUMING, N.QUEUED, N.PAUSED, N.SUSPENDED, N.LOOPED, N.MAPPED}
-    assert visits == set(N) - waiting - {N.OPEN, N.VALIDATION_FAILED}
-    assert runs == set(RUN_EDGES) - {N.PENDING}
+    visits = set(N) - waiting - {N.OPEN, N.VALIDATION_FAILED}
+    runs = set(RUN_EDGES) - {N.PENDING}
+    for number in range(300):
+        story = play([rng.randrange(2**20) for _ in range(40)], live=number % 2 == 0)
+        visits -= {v.state.name for one in story.steps for v in one.after.visits.values()}
+        runs -= {one.after.state.name for one in story.steps}
+        if not visits | runs:
+            break
+    assert not visits | runs
