@@ -1,0 +1,93 @@
+"""Tells a run line by line, from the states that the kernel publishes.
+
+Knows the view model's JSON; must not know kernels or stores. A line for each change that matters: what began, ended,
+waits, was reused, was not run and why. Works the same in a terminal, a pipe and a log file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect_nb.core.states import StateName
+from prefect_nb.views.model import NodeView
+from prefect_nb.views.words import age, duration
+
+__all__ = ["Progress", "told"]
+
+_STARTS = frozenset({"Running", "Mapped"})
+_QUIET = frozenset({"Pending", "Scheduled", "Queued", "Submitted", "Resuming", "Looped"})
+_GLYPHS = {name.label: name.glyph for name in StateName}
+
+
+class Progress:
+    """Listens to states and writes lines.
+
+    Parameters
+    ----------
+    say : callable
+        Writes one line.
+    """
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._run = ""
+        self._nodes: dict[str, NodeView] = {}
+
+    def state(self, message: Mapping[str, Any]) -> None:
+        """Take one message of the state comm; what does not fit is passed over."""
+        match message:
+            case {"op": "full", "model": {"run": {"id": run}, "nodes": list(rows)}}:
+                first = run != self._run
+                self._run = run
+                self._change(rows, silent=first)
+            case {"op": "patch", "patch": {"nodes": list(rows)}}:
+                self._change(rows, silent=False)
+
+    def _change(self, rows: list[Mapping[str, Any]], *, silent: bool) -> None:
+        for row in rows:
+            node = NodeView.from_plain(row)
+            before = self._nodes.get(node.id)
+            self._nodes[node.id] = node
+            line = told(node, before)
+            # What was final when we began to listen was done by an earlier process.
+            if line and not (silent and node.state in ("Success", "Cached", "Skipped")):
+                self._say(line)
+
+
+def told(node: NodeView, before: NodeView | None) -> str:
+    """The line for a change of one node; empty when it is not worth one."""
+    if before is not None and (before.state, before.attempt) == (node.state, node.attempt):
+        return ""
+    if node.kind == "plain" or node.state in _QUIET:
+        return ""
+    if node.parent is not None and node.type not in ("FAILED", "CRASHED"):
+        return ""
+    name = node.label if node.parent is None else f"{node.parent} / {node.label}"
+    return f"{_GLYPHS.get(node.state, ' ')} {_one_line(name):<16} {_one_line(_words(node))}".rstrip()
+
+
+def _words(node: NodeView) -> str:
+    attempt = f" (attempt {node.attempt}/{node.attempts})" if node.attempts > 1 else ""
+    took = f" after {duration(node.duration_s)}" if node.duration_s is not None else ""
+    message = f": {node.message}" if node.message else ""
+    match node.state:
+        case state if state in _STARTS:
+            return f"started{attempt}"
+        case "Success":
+            return duration(node.duration_s) + (attempt if node.attempt > 1 else "")
+        case "Cached":
+            old = f", {age(node.cached_age_s)} old" if node.cached_age_s is not None else ""
+            saved = f", {duration(node.saved_s)} saved" if node.saved_s is not None else ""
+            return f"cached{old}{saved}"
+        case "Retrying":
+            return f"attempt {node.attempt}/{node.attempts} failed{message}"
+        case "TriggerFailed" | "NotRun":
+            return f"not run{message}"
+        case "TimedOut":
+            return f"timed out{took}{message}"
+    return f"{node.state.lower()}{took}{message}"
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
