@@ -74,6 +74,7 @@ GLYPHS: Mapping[str, str] = MappingProxyType(
         "play": _TRIANGLE,
         "resume": _TRIANGLE + "M2.5 3.2v9.6",
         "loop": "M13 8.6a5 5 0 1 1 -1.5 -4.2M13.2 2v3.2h-3.2",
+        "cycle": "M3 8a2.5 2.5 0 0 1 5 0a2.5 2.5 0 0 0 5 0a2.5 2.5 0 0 0 -5 0a2.5 2.5 0 0 1 -5 0z",
         "dots": "M2.5 7.2h1.6v1.6h-1.6zM7.2 7.2h1.6v1.6h-1.6zM11.9 7.2h1.6v1.6h-1.6z",
         "code": "M6 4l-3.6 4l3.6 4M10 4l3.6 4l-3.6 4",
         "open": "M8 2.5a5.5 5.5 0 0 1 5.5 5.5M8 13.5a5.5 5.5 0 0 1 -5.5 -5.5M8 7.9v.2",
@@ -111,7 +112,7 @@ BORDERS: Mapping[str, tuple[float, str]] = MappingProxyType(
 _N = StateName
 LOOKS: Mapping[StateName, Look] = MappingProxyType(
     {
-        _N.SCHEDULED: Look("waiting", "clock", "thin", "scheduled"),
+        _N.SCHEDULED: Look("waiting", "clock", "dotted", "scheduled"),
         _N.LATE: Look("waiting", "clock", "thick", "late"),
         _N.RETRYING: Look("running", "loop", "dashed", "waiting to retry"),
         _N.RESUMING: Look("waiting", "resume", "dashed", "resuming"),
@@ -121,7 +122,7 @@ LOOKS: Mapping[StateName, Look] = MappingProxyType(
         _N.PAUSED: Look("paused", "pause", "thick", "paused, waiting"),
         _N.SUSPENDED: Look("paused", "pause", "dashed", "suspended"),
         _N.RUNNING: Look("running", "play", "dashed", "running"),
-        _N.LOOPED: Look("running", "loop", "dashed", "between two iterations"),
+        _N.LOOPED: Look("running", "cycle", "dashed", "between two iterations"),
         _N.MAPPED: Look("running", "dots", "dashed", "its children run"),
         _N.OPEN: Look("idle", "open", "thin", "open"),
         _N.CANCELLING: Look("cancelled", "stopping", "dashed", "stopping"),

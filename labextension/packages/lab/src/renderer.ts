@@ -41,6 +41,7 @@ export class FlowRenderer extends Widget implements IRenderMime.IRenderer {
     this.seq = data.seq;
     this.view = mount(this.node, {
       model: data,
+      live: false,
       send: command => this.send(command),
       reveal: node => this.reveal(node)
     });

@@ -29,7 +29,7 @@ export interface GraphEvents {
 
 interface Drawn {
   group: SVGGElement;
-  refresh(row: Row, now: number): void;
+  refresh(row: Row, now: number | null): void;
   x: number;
   y: number;
 }
@@ -46,6 +46,8 @@ export class Graph {
   private view = { x: 0, y: 0, scale: 1 };
   private current = '';
   private touched = false;
+  /** Whether clocks may be shown: somebody says that what runs still runs. */
+  live = true;
 
   constructor(private readonly events: GraphEvents) {
     this.node = s('svg', { class: 'pnb-graph', role: 'group' }, this.sheet);
@@ -89,7 +91,7 @@ export class Graph {
   /** Show the states of a model with the same shape; `changed` names the nodes, null means all. */
   refresh(model: ViewModel, changed: ReadonlySet<string> | null): void {
     this.index(model);
-    const now = Date.now() / 1000;
+    const now = this.live ? Date.now() / 1000 : null;
     for (const [id, drawn] of this.drawn) {
       const row = this.rows.get(id);
       if (row && (changed === null || changed.has(row.node.id) || row.counts)) {
@@ -205,7 +207,7 @@ export class Graph {
     const title = s('title');
     const group = this.focusable(card.node.id, card.x + MARGIN, card.y + MARGIN);
     group.append(title, ring, box, inner, stale, glyph, label, line, badge);
-    const refresh = (row: Row, now: number): void => {
+    const refresh = (row: Row, now: number | null): void => {
       const node = row.node;
       const look = lookOf(node.state, node.type, node.kind);
       dress(box, inner, look);
@@ -247,7 +249,7 @@ export class Graph {
       s('text', { class: 'pnb-small', x: 38, y: 14 }, fitText(row.label, width - 112, 11.5)),
       said
     );
-    const refresh = (fresh: Row, now: number): void => {
+    const refresh = (fresh: Row, now: number | null): void => {
       const node = fresh.node;
       const look = lookOf(node.state, node.type);
       dress(box, inner, look);
@@ -420,7 +422,7 @@ export class Graph {
 }
 
 /** The second line of a card now: what runs counts up, what waits for its retry counts down. */
-export function lineOf(node: NodeView, now: number): string {
+export function lineOf(node: NodeView, now: number | null): string {
   const clock = elapsed(node, now);
   if (clock) {
     return `${nodeLine({ ...node, duration_s: null })} · ${clock}`;
@@ -431,7 +433,10 @@ export function lineOf(node: NodeView, now: number): string {
   return nodeLine(node);
 }
 
-function elapsed(node: NodeView, now: number): string {
+function elapsed(node: NodeView, now: number | null): string {
+  if (now === null) {
+    return '';
+  }
   if (node.type === 'SCHEDULED' && node.due_at !== null) {
     const left = Math.ceil(node.due_at - now);
     return left > 0 ? `in ${seconds(left)}` : 'due';

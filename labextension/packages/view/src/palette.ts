@@ -20,6 +20,7 @@ export const GLYPHS: Record<string, string> = {
   play: 'M5 3.2l7.2 4.8l-7.2 4.8z',
   resume: 'M5 3.2l7.2 4.8l-7.2 4.8zM2.5 3.2v9.6',
   loop: 'M13 8.6a5 5 0 1 1 -1.5 -4.2M13.2 2v3.2h-3.2',
+  cycle: 'M3 8a2.5 2.5 0 0 1 5 0a2.5 2.5 0 0 0 5 0a2.5 2.5 0 0 0 -5 0a2.5 2.5 0 0 1 -5 0z',
   dots: 'M2.5 7.2h1.6v1.6h-1.6zM7.2 7.2h1.6v1.6h-1.6zM11.9 7.2h1.6v1.6h-1.6z',
   code: 'M6 4l-3.6 4l3.6 4M10 4l3.6 4l-3.6 4',
   open: 'M8 2.5a5.5 5.5 0 0 1 5.5 5.5M8 13.5a5.5 5.5 0 0 1 -5.5 -5.5M8 7.9v.2',
@@ -62,7 +63,7 @@ const look = (tone: string, glyph: string, border: string, words: string): Look 
 
 /** The look of every state, in the order of the legend. */
 export const LOOKS: Record<string, Look> = {
-  Scheduled: look('waiting', 'clock', 'thin', 'scheduled'),
+  Scheduled: look('waiting', 'clock', 'dotted', 'scheduled'),
   Late: look('waiting', 'clock', 'thick', 'late'),
   Retrying: look('running', 'loop', 'dashed', 'waiting to retry'),
   Resuming: look('waiting', 'resume', 'dashed', 'resuming'),
@@ -72,7 +73,7 @@ export const LOOKS: Record<string, Look> = {
   Paused: look('paused', 'pause', 'thick', 'paused, waiting'),
   Suspended: look('paused', 'pause', 'dashed', 'suspended'),
   Running: look('running', 'play', 'dashed', 'running'),
-  Looped: look('running', 'loop', 'dashed', 'between two iterations'),
+  Looped: look('running', 'cycle', 'dashed', 'between two iterations'),
   Mapped: look('running', 'dots', 'dashed', 'its children run'),
   Open: look('idle', 'open', 'thin', 'open'),
   Cancelling: look('cancelled', 'stopping', 'dashed', 'stopping'),

@@ -29,6 +29,8 @@ export interface MountOptions {
   /** A double click or a link wants to see the cell. */
   reveal?(node: NodeView): void;
   theme?: Theme;
+  /** False for a saved model that nobody feeds yet: its clocks stand still until the first update. */
+  live?: boolean;
 }
 
 export interface Mounted {
@@ -78,6 +80,7 @@ class FlowView implements Mounted {
   private selected: string | null = null;
   private asked = '';
   private stale = false;
+  private fed: boolean;
   private said: string[] = [];
   private speaking: ReturnType<typeof setTimeout> | undefined;
 
@@ -86,10 +89,12 @@ class FlowView implements Mounted {
     private readonly options: MountOptions
   ) {
     this.model = options.model;
+    this.fed = options.live ?? true;
     this.graph = new Graph({ select: id => this.select(id, null), open: id => this.reveal(id) });
     const act = (action: Action, node: NodeView): void => this.act(action, node);
     this.list = new List({ select: id => this.select(id, null), act });
     this.pane = new Pane({ act, close: () => this.clear() });
+    this.graph.live = this.fed;
     this.build(host);
     this.ends.push(followTheme(this.root, options.theme));
     const watcher = new ResizeObserver(() => this.graph.resized());
@@ -169,6 +174,8 @@ class FlowView implements Mounted {
   private show(next: ViewModel): void {
     const before = this.model;
     this.model = next;
+    this.fed = true;
+    this.graph.live = true;
     if (!sameShape(before, next)) {
       this.redraw();
     } else {
@@ -420,7 +427,7 @@ class FlowView implements Mounted {
   }
 
   private tick(): void {
-    if (document.hidden || !this.root.isConnected) {
+    if (document.hidden || !this.root.isConnected || this.stale || !this.fed) {
       return;
     }
     this.graph.tick();

@@ -199,7 +199,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 /* banner and help */
 .pnb-banner {
   display: flex;
-  align-items: flex-start;
+  align-items: center;
   gap: 10px;
   padding: 6px 12px;
   border-bottom: 1px solid var(--rim);
