@@ -227,8 +227,10 @@ class Store(Protocol):
         """The events of a run with their numbers, in order, from `after` (exclusive)."""
         ...
 
-    def entries(self, *, code_key: str = "", task: str = "", flow: str = "", limit: int = 200) -> list[Entry]:
-        """Reusable results by code key, or by flow and task for explanations; newest first."""
+    def entries(
+        self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
+    ) -> list[Entry]:
+        """Reusable results by key or code key, or by flow and task for explanations; newest first."""
         ...
 
     def invalidate(self, key: str) -> int:

@@ -78,7 +78,8 @@ class Capture:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        taps.drain(_CHILD_GRACE if taps.children() != self._children else _GRACE)
+        if self._parent is None:  # the outermost drains for all
+            taps.drain(_CHILD_GRACE if taps.children() != self._children else _GRACE)
         self._exit.close()
         if self._token is not None:
             taps.current.reset(self._token)

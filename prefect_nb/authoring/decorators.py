@@ -10,18 +10,19 @@ import functools
 import inspect
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from prefect_nb.analysis.code import reach
-from prefect_nb.analysis.purity import judge
+from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.reads import Observer
-from prefect_nb.analysis.values import fingerprint
+from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring import hidden
-from prefect_nb.authoring.calls import Caller, calling, current, home
+from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import Capture, replay
-from prefect_nb.authoring.keys import Keyed, function_key, part_rows
+from prefect_nb.authoring.keys import Keyed, function_key, is_code, part_rows
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome, save_outcome
 from prefect_nb.authoring.outputs import from_plain, to_plain
@@ -53,6 +54,15 @@ class _Call:
     keyed: Keyed
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The code of a function as it was last followed, and the globals on which that rests."""
+
+    parts: tuple[tuple[str, str, str], ...]
+    problem: str
+    watched: tuple[tuple[dict[str, Any], str, Any], ...]
+
+
 class Task(Generic[P, R]):
     """A function as a task; call it as the function.
 
@@ -68,6 +78,8 @@ class Task(Generic[P, R]):
         self.function = function
         self.spec = spec
         self._signature = inspect.signature(function)
+        self._known: _Known | None = None
+        self._verdicts: dict[str, Verdict] = {}
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -111,7 +123,7 @@ class Task(Generic[P, R]):
             session.post(ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
         else:
             session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
-            desk.next().result()
+            desk.next().result()  # the order to resolve, which is answered already
         order: Order = desk.next().result()
         while isinstance(order, Enter | Resolve):
             assert isinstance(order, Enter)
@@ -138,10 +150,28 @@ class Task(Generic[P, R]):
         return _Call(flow, caller, visit, keyed)
 
     def _code(self, flow: LiveFlow) -> tuple[tuple[tuple[str, str, str], ...], str]:
-        space = {self.spec.name: self.function}
-        reached = reach((self.spec.name,), space, project_root=flow.place.root)
+        """The parts of the function's own key; computed again when a global that it looks up was bound anew."""
+        known = self._known
+        if known is not None and all(space.get(name) is value for space, name, value in known.watched):
+            return known.parts, known.problem
+        function = cast(FunctionType, self.function)
+        reached = reach((self.spec.name,), {self.spec.name: function}, project_root=flow.place.root)
         problem = str(reached.problems[0]) if reached.problems else ""
-        return part_rows(reached.parts), problem
+        parts = part_rows(reached.parts)
+        space = function.__globals__
+        watched = tuple((space, n, space.get(n)) for n in reached.late_names)
+        steady = all(value is None or is_code(value) or is_immutable(value) for _, _, value in watched)
+        local = any(part.kind == "module" for part in reached.parts)
+        self._known = _Known(parts, problem, watched) if steady and not local else None
+        return parts, problem
+
+    def _verdict(self, call: _Call) -> Verdict:
+        """Whether the body is pure; the same for the same code."""
+        verdict = self._verdicts.get(call.keyed.code_key)
+        if verdict is None:
+            verdict = judge(cast(FunctionType, self.function), call.flow.shell.user_ns)
+            self._verdicts = {call.keyed.code_key: verdict}
+        return verdict
 
     def _reuse(self, call: _Call, found: Found, desk: Desk) -> tuple[bool, Any]:
         try:
@@ -172,8 +202,10 @@ class Task(Generic[P, R]):
     def _attempt(self, call: _Call, order: Enter, bound: inspect.BoundArguments) -> _Outcome:
         flow, session, visit = call.flow, call.flow.session, call.visit
         session.post(ev.BodyEntered(at=now(), visit=visit, token=order.token))
-        generators = hidden.generators()
-        observer = Observer(ignore=(flow.place.folder,))
+        verdict = self._verdict(call)
+        plain = verdict.pure and not (verdict.reads_files or verdict.uses_random or verdict.environment)
+        generators = {} if plain else hidden.generators()
+        observer = Observer(ignore=(flow.place.folder,), environment=verdict.environment)
         started = time.perf_counter()
 
         def log(stream: str, text: str) -> None:
@@ -181,7 +213,7 @@ class Task(Generic[P, R]):
 
         capture = Capture(flow.shell, on_text=log)
         try:
-            with calling(replace(call.caller, visit=call.caller.visit)), capture, observer:
+            with capture, nullcontext() if plain else observer:
                 value = self.function(*bound.args, **bound.kwargs)
         except BaseException as error:  # whatever a body raises is data, and is raised again
             told = error_info(error, error.__traceback__, label=flow.cell_label)
@@ -201,7 +233,7 @@ class Task(Generic[P, R]):
         value, capture, observer = seen
         flow = call.flow
         outcome = Outcome(outputs=tuple(to_plain(capture.outputs())), cost_s=cost)
-        states = hidden.changed(generators, hidden.generators())
+        states = hidden.changed(generators, hidden.generators()) if generators else {}
         try:
             outcome, address, rows = save_outcome(flow.vault, outcome, {RESULT: value}, states, flow.shell.user_ns)
         except PrefectNBError as error:
@@ -209,7 +241,7 @@ class Task(Generic[P, R]):
         if outcome.unstorable or not call.keyed.key or observer.unstable():
             why = call.keyed.uncacheable or next(iter(outcome.unstorable.values()), "a file changed while it was read")
             return f"not reusable: {why}", address, Attachments(results=rows)
-        verdict = judge(cast(FunctionType, self.function), flow.shell.user_ns)
+        verdict = self._verdict(call)
         causes = [c.wording for c in (*verdict.causes, *observer.taints())]
         manifest: list[dict[str, Any]] = [
             {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns}

@@ -79,6 +79,7 @@ class LiveFlow:
         self._permits = count(1)
         self._ordinals = count(1)
         self._place: Place | None = None
+        self._notebook: Path | None = None
         self._store: Store | None = None
         self._vault: Vault | None = None
         self._session: Session | None = None
@@ -147,14 +148,21 @@ class LiveFlow:
     @property
     def notebook(self) -> Path:
         """The notebook's path, or a stand-in in the working directory where nobody tells."""
+        if self._notebook is not None:
+            return self._notebook
         named = self._start.get("notebook") or os.environ.get("JPY_SESSION_NAME")
         named = named or self.shell.user_ns.get("__vsc_ipynb_file__") or ""
         path = Path(str(named)) if str(named).endswith(".ipynb") else Path("session.ipynb")
-        return path if path.is_absolute() else Path.cwd() / path.name
+        path = path if path.is_absolute() else Path.cwd() / path.name
+        if self.opened:  # from then on it is the run's
+            self._notebook = path
+        return path
 
     @property
     def name(self) -> str:
         """The flow's name: the notebook's path below the store's root, without its ending."""
+        if self._session is not None:
+            return self._session.run.flow
         try:
             return self.notebook.resolve().relative_to(self.place.root).with_suffix("").as_posix()
         except ValueError:
@@ -237,7 +245,7 @@ class LiveFlow:
             self._keys[code_key] = now(), known
         if key not in known:
             return []
-        return [e for e in self.store.entries(code_key=code_key) if e.key == key]
+        return self.store.entries(key=key)
 
     def learned(self, code_key: str, key: str) -> None:
         """An entry is on its way into the store."""

@@ -22,7 +22,7 @@ from prefect_nb.authoring.outputs import to_plain
 from prefect_nb.authoring.transaction import Changes
 from prefect_nb.core.plan import Candidate, Question, decide
 from prefect_nb.core.reasons import Reason
-from prefect_nb.core.spec import TaskSpec
+from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.engine.session import Attachments
 from prefect_nb.errors import PrefectNBError, StoreFull, Unhashable
 from prefect_nb.protocols import Entry
@@ -107,7 +107,9 @@ def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding
                 manifest_kind=kind,
             )
         )
-    nearest = entries[:1] or flow.store.entries(task=spec.name, flow=flow.name, limit=1)
+    nearest = entries[:1]
+    if not nearest and spec.kind is TaskKind.CELL:  # a function is called too often to ask for its past each time
+        nearest = flow.store.entries(task=spec.name, flow=flow.name, limit=1)
     question = Question(
         spec=spec,
         key=keyed.key,

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_nb.core import effects as ef
@@ -22,30 +22,19 @@ from prefect_nb.core.machine import step
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateType
+from prefect_nb.engine.batch import Attachments, Batch
+from prefect_nb.engine.batch import Post as _Post
 from prefect_nb.engine.bus import Bus
 from prefect_nb.engine.desk import Desk, Settled
-from prefect_nb.engine.rows import run_row, visit_row
+from prefect_nb.engine.rows import run_row
 from prefect_nb.engine.timers import Timers
 from prefect_nb.errors import IllegalTransition, PrefectNBError, StoreError
-from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, Receipt, ResultRow, Signal, Store
+from prefect_nb.protocols import LogChunk, Receipt, RunRow, Signal, Store
 
 __all__ = ["Attachments", "Session"]
 
-
-@dataclass(frozen=True, slots=True)
-class Attachments:
-    """What travels in the same transaction as an event: results, and entries that make them reusable."""
-
-    results: tuple[ResultRow, ...] = ()
-    entries: tuple[Entry, ...] = ()
-
-
-@dataclass(slots=True)
-class _Post:
-    events: Sequence[Event]
-    attachments: Attachments
-    done: Future[Run] | None
-    durable: bool
+_BATCH = 256
+_LOGS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +42,7 @@ class _Acked:
     settled: tuple[Visit, ...]
     run: Run
     receipt: Future[Receipt]
-    waiter: Future[Run] | None
+    waiters: tuple[Future[Run], ...]
 
 
 @dataclass(slots=True)
@@ -96,6 +85,8 @@ class Session:
         self._desks: dict[VisitId, Desk] = {}
         self._timers = Timers()
         self._logs: list[LogChunk] = []
+        self._batch = Batch()
+        self._told: RunRow | None = None
         self._failure: PrefectNBError | None = None
         self._thread = threading.Thread(target=self._loop, name="prefect_nb engine", daemon=True)
         self._thread.start()
@@ -167,28 +158,26 @@ class Session:
     def _loop(self) -> None:
         while True:
             try:
-                item = self._queue.get(timeout=self._patience())
+                items = [self._queue.get(timeout=self._patience())]
             except queue.Empty:
-                item = ()
-            if item is None:
-                self._flush_logs()
-                return
-            self._handle(item)
+                items = []
+            while len(items) < _BATCH and not self._queue.empty():
+                items.append(self._queue.get())
+            for item in items:
+                if item is not None:
+                    self._handle(item)
             for timer in list(self._timers.due(self.now())):
-                self._apply(
-                    _Post(
-                        (ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind),),
-                        Attachments(),
-                        None,
-                        False,
-                    )
-                )
+                fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
+                self._apply(_Post((fired,), Attachments(), None, False))
+            self._flush(idle=not items or None in items)
+            if None in items:
+                return
 
     def _patience(self) -> float | None:
         first = self._timers.next()
         waits = [max(0.0, first - self.now())] if first is not None else []
         if self._logs:
-            waits.append(0.5)
+            waits.append(_LOGS_S)
         return min(waits) if waits else None
 
     def _handle(self, item: Any) -> None:
@@ -199,20 +188,16 @@ class Session:
                 self._acknowledge(item)
             case LogChunk():
                 self._logs.append(item)
-                if len(self._logs) >= 200:
-                    self._flush_logs()
             case _Place():
                 self._place = item
-                self._append((), (), Attachments(), (), None)
-            case _:
-                self._flush_logs()
+                self._batch.described = True
 
     def _apply(self, post: _Post) -> None:
         if self._failure is not None:
             if post.done is not None:
                 post.done.set_exception(self._failure)
             return
-        before = run = self._run
+        run = self._run
         orders: list[ef.Effect] = []
         try:
             for event in post.events:
@@ -224,13 +209,8 @@ class Session:
             else:
                 post.done.set_exception(error)
             return
+        self._batch.take(self._run, run, post, orders)
         self._run = run
-        touched = {e.visit for e in post.events if isinstance(e, ev.TaskEvent)} | {o.visit for o in orders}
-        changed = tuple(v for t in touched if (v := run.visits.get(t)) is not None and v is not before.visits.get(t))
-        settled = tuple(run.visits[o.visit] for o in orders if isinstance(o, ef.Settle))
-        expects = tuple(_expect(before, v.id) for v in changed)
-        waiter = post.done if post.durable else None
-        self._append(post.events, changed, post.attachments, settled, waiter, expects)
         if post.done is not None and not post.durable:
             post.done.set_result(run)
         self._perform(orders)
@@ -250,37 +230,22 @@ class Session:
                     if desk is not None and desk.interrupt is not None:
                         desk.interrupt(order)
 
-    def _append(
-        self,
-        events: Sequence[Event],
-        changed: tuple[Visit, ...],
-        attachments: Attachments,
-        settled: tuple[Visit, ...],
-        waiter: Future[Run] | None,
-        expects: tuple[Expect, ...] = (),
-    ) -> None:
-        run = self._run
-        if not run.id:
+    def _flush(self, *, idle: bool) -> None:
+        """Send what was collected as one commit; logs alone wait for company or for an idle moment."""
+        batch, run = self._batch, self._run
+        if not run.id or not (batch.filled or (self._logs and (idle or len(self._logs) >= _BATCH))):
             return
-        commit = Commit(
-            run=run.id,
-            events=tuple(events),
-            expect=expects,
-            run_owner=run.worker,
-            run_row=run_row(run, self._place.notebook, self._place.graph),
-            visit_rows=tuple(visit_row(run.id, v) for v in changed),
-            results=attachments.results,
-            entries=attachments.entries,
-            logs=tuple(self._logs),
-        )
+        self._batch = Batch()
+        row = run_row(run, self._place.notebook, self._place.graph)
+        told = replace(row, version=0)
+        news = batch.described or told != self._told
+        self._told = told
+        commit = batch.commit(run, row if news else None, tuple(self._logs))
         self._logs.clear()
+        settled = tuple(run.visits[v] for v in batch.settled)
         receipt = self.store.append(commit)
-        acked = _Acked(settled, run, receipt, waiter)
+        acked = _Acked(settled, run, receipt, tuple(batch.waiters))
         receipt.add_done_callback(lambda _: self._queue.put(acked))
-
-    def _flush_logs(self) -> None:
-        if self._logs:
-            self._append((), (), Attachments(), (), None)
 
     def _acknowledge(self, acked: _Acked) -> None:
         try:
@@ -292,11 +257,11 @@ class Session:
                 )
         except StoreError as error:
             self._fail(error)
-            if acked.waiter is not None:
-                acked.waiter.set_exception(error)
+            for waiter in acked.waiters:
+                waiter.set_exception(error)
             return
-        if acked.waiter is not None:
-            acked.waiter.set_result(acked.run)
+        for waiter in acked.waiters:
+            waiter.set_result(acked.run)
         for visit in acked.settled:
             desk = self._desks.pop(visit.id, None)
             if desk is not None:
@@ -325,8 +290,3 @@ class Session:
             self.post(ev.TaskInvalidated(at=at, actor=actor, visit=visit.id))
         elif signal.kind == "skip" and visit.state.type in (StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED):
             self.post(ev.SkipRequested(at=at, actor=actor, visit=visit.id))
-
-
-def _expect(before: Run, visit: VisitId) -> Expect:
-    old = before.visits.get(visit)
-    return Expect(visit, old.version, old.token) if old is not None else Expect(visit, 0, 0)

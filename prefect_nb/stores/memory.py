@@ -162,10 +162,13 @@ class MemoryStore:
         with self._guard:
             return list(enumerate(self._events.get(run, ()), 1))[after:]
 
-    def entries(self, *, code_key: str = "", task: str = "", flow: str = "", limit: int = 200) -> list[Entry]:
-        """Reusable results by code key, or by flow and task for explanations; newest first."""
+    def entries(
+        self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
+    ) -> list[Entry]:
+        """Reusable results by key or code key, or by flow and task for explanations; newest first."""
         with self._guard:
-            wanted = [(name, v) for name, v in (("code_key", code_key), ("task", task), ("flow", flow)) if v]
+            given = (("key", key), ("code_key", code_key), ("task", task), ("flow", flow))
+            wanted = [(name, v) for name, v in given if v]
             found = [e for e in reversed(self._entries) if all(getattr(e, name) == v for name, v in wanted)]
             return found[:limit]
 

@@ -139,9 +139,11 @@ class RowStore:
         """The events of a run with their numbers, in order, from `after` (exclusive)."""
         return [codec.event_from_wire(row) for row in self._ask("events", run, after)]
 
-    def entries(self, *, code_key: str = "", task: str = "", flow: str = "", limit: int = 200) -> list[Entry]:
-        """Reusable results by code key, or by flow and task for explanations; newest first."""
-        return [codec.entry_from_wire(row) for row in self._ask("entries", code_key, task, flow, limit)]
+    def entries(
+        self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
+    ) -> list[Entry]:
+        """Reusable results by key or code key, or by flow and task for explanations; newest first."""
+        return [codec.entry_from_wire(row) for row in self._ask("entries", key, code_key, task, flow, limit)]
 
     def invalidate(self, key: str) -> int:
         """Mark the entries of a key unfit; how many."""

@@ -221,9 +221,10 @@ def events(c: sqlite3.Connection, run: str, after: int) -> list[Any]:
     return c.execute("SELECT seq, body FROM event WHERE run_id = ? AND seq > ? ORDER BY seq", (run, after)).fetchall()
 
 
-def entries(c: sqlite3.Connection, code_key: str, task: str, flow: str, limit: int) -> list[Any]:
+def entries(c: sqlite3.Connection, key: str, code_key: str, task: str, flow: str, limit: int) -> list[Any]:
     """Entries that match what is given, newest first."""
-    wanted = [(name, value) for name, value in (("code_key", code_key), ("flow", flow), ("task", task)) if value]
+    given = (("key", key), ("code_key", code_key), ("flow", flow), ("task", task))
+    wanted = [(name, value) for name, value in given if value]
     where = "WHERE " + " AND ".join(f"{name} = ?" for name, _ in wanted) if wanted else ""
     text = f"SELECT {ENTRY_COLUMNS} FROM entry {where} ORDER BY id DESC LIMIT ?"
     return c.execute(text, (*(value for _, value in wanted), limit)).fetchall()

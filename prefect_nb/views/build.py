@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for
 
 __all__ = ["build"]
 
 N = StateName
+_MANY = 6
+_WEIGHT = {
+    StateType.FAILED: 6,
+    StateType.CRASHED: 6,
+    StateType.RUNNING: 5,
+    StateType.CANCELLING: 5,
+    StateType.SCHEDULED: 4,
+    StateType.PENDING: 3,
+    StateType.CANCELLED: 2,
+}
 
 
 def build(
@@ -67,11 +79,39 @@ def build(
 
 
 def _children(run: Run, known: set[str]) -> Iterable[NodeView]:
-    """Function calls of each cell's latest visit."""
+    """Function calls of each cell's latest visit: a node each, or one node with counts when they are many."""
+    families: dict[tuple[VisitId, str], list[Visit]] = {}
     for visit in run.visits.values():
         parent = visit.parent
-        if parent is not None and parent.task in known and run.latest.get(parent.task) == parent:
-            yield _node(visit, "unknown", parent=parent.task)
+        if parent is not None and run.latest.get(parent.task) == parent and parent.task in known:
+            families.setdefault((parent, visit.id.task), []).append(visit)
+    for (parent, name), visits in families.items():
+        if len(visits) <= _MANY:
+            yield from (_node(v, "unknown", parent=parent.task) for v in visits)
+        else:
+            yield _family(name, parent.task, visits)
+
+
+def _family(name: str, parent: str, visits: list[Visit]) -> NodeView:
+    counts = Counter(v.state.name for v in visits)
+    worst = max(counts, key=lambda n: (_WEIGHT.get(n.type, 0), counts[n]))
+    started = [v.started_at for v in visits if v.started_at is not None]
+    ended = [v.ended_at for v in visits if v.ended_at is not None]
+    return NodeView(
+        id=name,
+        label=visits[0].spec.name.rpartition(".")[2],
+        kind="function",
+        parent=parent,
+        state=worst.label,
+        type=worst.type.value,
+        message=next((v.state.message for v in visits if v.state.name is worst), ""),
+        attempt=max(v.attempt for v in visits),
+        attempts=visits[0].spec.retry.attempts,
+        duration_s=max(ended) - min(started) if started and len(ended) == len(visits) else None,
+        saved_s=sum(v.saved_s or 0.0 for v in visits) or None,
+        counts={n.label: c for n, c in counts.items()},
+        actions=actions_for(worst, "function"),
+    )
 
 
 def _cell(name: str, row: Mapping[str, Any], run: Run, fresh: Freshness) -> NodeView:

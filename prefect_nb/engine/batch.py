@@ -1,0 +1,96 @@
+"""What one commit will carry: the events of a moment, the visits they touched, and who waits for them to be durable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from prefect_nb.core.effects import Effect, Settle
+from prefect_nb.core.events import Event, TaskEvent
+from prefect_nb.core.run import Run
+from prefect_nb.core.spec import VisitId
+from prefect_nb.engine.rows import visit_row
+from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, ResultRow, RunRow
+
+__all__ = ["Attachments", "Batch", "Post"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """What travels in the same transaction as an event: results, and entries that make them reusable."""
+
+    results: tuple[ResultRow, ...] = ()
+    entries: tuple[Entry, ...] = ()
+
+
+@dataclass(slots=True)
+class Post:
+    """Events that somebody let happen, in one transaction.
+
+    `done` completes with the run after them, at once or, if `durable`, after their commit.
+    """
+
+    events: Sequence[Event]
+    attachments: Attachments
+    done: Future[Run] | None
+    durable: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """Posts that will be one commit; used by the engine's thread only.
+
+    Parameters
+    ----------
+    described : bool
+        Whether the notebook's graph changed.
+    """
+
+    described: bool = False
+    events: list[Event] = field(default_factory=list)
+    touched: dict[VisitId, Expect] = field(default_factory=dict)
+    settled: list[VisitId] = field(default_factory=list)
+    results: list[ResultRow] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    waiters: list[Future[Run]] = field(default_factory=list)
+
+    @property
+    def filled(self) -> bool:
+        """Whether there is anything to commit, or anybody who waits for one."""
+        return bool(self.events or self.described or self.waiters)
+
+    def take(self, before: Run, after: Run, post: Post, orders: Iterable[Effect]) -> None:
+        """Add a post whose events moved `before` to `after` and gave `orders`."""
+        self.events.extend(post.events)
+        for event in post.events:
+            if isinstance(event, TaskEvent):
+                self._touch(before, after, event.visit)
+        for order in orders:
+            self._touch(before, after, order.visit)
+            if isinstance(order, Settle):
+                self.settled.append(order.visit)
+        self.results.extend(post.attachments.results)
+        self.entries.extend(post.attachments.entries)
+        if post.done is not None and post.durable:
+            self.waiters.append(post.done)
+
+    def _touch(self, before: Run, after: Run, visit: VisitId) -> None:
+        old, new = before.visits.get(visit), after.visits.get(visit)
+        if new is not None and new is not old and visit not in self.touched:
+            known = (old.version, old.token) if old is not None else (0, 0)
+            self.touched[visit] = Expect(visit, *known)
+
+    def commit(self, run: Run, row: RunRow | None, logs: tuple[LogChunk, ...]) -> Commit:
+        """All of it as one append."""
+        return Commit(
+            run=run.id,
+            events=tuple(self.events),
+            expect=tuple(self.touched.values()),
+            run_owner=run.worker,
+            run_row=row,
+            visit_rows=tuple(visit_row(run.id, run.visits[v]) for v in self.touched),
+            results=tuple(self.results),
+            entries=tuple(self.entries),
+            logs=logs,
+        )
