@@ -7,7 +7,7 @@ Rules of this room
 * Final states absorb. A late answer changes nothing; the engine records it as refused.
 * A permission (token) is granted by ``Enter`` and must be quoted by everything the body answers; an older one is stale.
 * A run's own state is never set, it is rolled up from its visits; only ``RunAttached`` reopens a run that ended.
-* A closed run grants nothing. Whoever attaches gets every outstanding order again; what ran elsewhere has crashed.
+* A closed run grants nothing; attaching gives the withheld orders again. What ran under another worker has crashed.
 
 What the table cannot say: a trigger is judged when a visit is planned, when something upstream ends badly, and when the
 last of its upstream ends (`unmet` counts them, so that joining n visits costs n and not n squared).
@@ -204,18 +204,22 @@ def _run_event(run: Run, event: RunEvent) -> Step:
 
 
 def _attach(run: Run, event: ev.RunAttached) -> Step:
-    """Under another worker the former permissions are void; what waits gets its order again."""
+    """Under another worker the former permissions are void; what may begin gets its order again.
+
+    A retry wait keeps its due time; its timer is set again only for the worker that set it, because nobody else stands
+    ready for the body yet: another one plans a new visit, or posts TimerFired once it is ready.
+    """
     if run.state.name in (N.SUCCESS, N.SKIPPED, N.CANCELLED):
         raise IllegalTransition(f"run {run.id} ended as {run.state.label}; there is nothing to resume", run=run.id)
-    former = run.worker
+    same = event.worker == run.worker
     run = evolved(run, worker=event.worker, closed=False, interrupted=False, lost=False, ended_at=None)
-    run, effects = (run, ()) if event.worker == former else _crash_all(run, event)
+    run, effects = (run, ()) if same else _crash_all(run, event)
     orders: list[Effect] = list(effects)
     resolving = {effect.visit for effect in effects if type(effect) is Resolve}
     for visit in run.visits.values():
         if visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
             orders.append(Resolve(visit.id))
-        elif visit.state.name is N.RETRYING:
+        elif visit.state.name is N.RETRYING and same:
             orders.append(SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]))
     return run, tuple(orders)
 

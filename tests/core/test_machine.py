@@ -238,7 +238,9 @@ def test_a_long_chain_ends_without_recursion() -> None:
 
 def test_upstream_named_twice_counts_once() -> None:
     """A doubled edge neither hangs a task nor resolves it twice."""
-    _, orders = after(PLAIN, planned(B, A, A), *succeeded())
+    run, _ = after(PLAIN, planned(B, A, A))
+    assert run.visits[B].upstream == (A,)
+    _, orders = after(*succeeded(), run=run)
     assert orders.count(Resolve(B)) == 1
 
 
@@ -329,15 +331,33 @@ def test_an_interrupted_run_waits_and_goes_on() -> None:
 
 
 def test_a_retry_keeps_its_due_time_over_a_restart() -> None:
-    """A retry wait survives the loss of the worker, grants nothing meanwhile, and is set again for the same moment."""
+    """A retry wait survives the loss of its worker and grants nothing meanwhile; then its timer grants the attempt."""
     run, _ = after(*WORK, raised(B), GONE)
     assert (run.state.label, run.visits[B].state.label) == ("Crashed", "Retrying")
-    due = run.visits[B].state.data["due"]
-    early = ev.TimerFired(at=due, visit=B, token=1, kind="retry")
-    assert (run, ()) == step(run, early)
+    waiting = run.visits[B].state
+    fires = ev.TimerFired(at=waiting.data["due"], visit=B, token=1, kind="retry")
+    assert step(run, fires) == (run, ())
     run, orders = after(ATTACH, run=run)
+    assert run.visits[B].state is waiting
+    assert not any(isinstance(order, SetTimer) for order in orders)  # nobody there stands ready for the body yet
+    assert step(run, fires)[1] == (Enter(B, 2, 2),)
+
+
+def test_a_retry_that_nobody_takes_up_does_not_hold_the_run() -> None:
+    """A wait that a new worker replaces by a new visit becomes NotRun at the end, and the run ends well."""
+    run, _ = after(*WORK, raised(B), GONE, ATTACH)
+    again = VisitId("b", 2)
+    run, _ = after(planned(again, A), *succeeded(again), *succeeded(D), CLOSE, run=run)
+    assert (run.visits[B].state.label, run.visits[C].state.label) == ("NotRun", "NotRun")
+    assert run.state.final
+
+
+def test_resuming_in_the_same_worker_sets_retry_timers_again() -> None:
+    """A timer that fired while the run was interrupted is not lost."""
+    run, _ = after(*WORK, raised(B), INTERRUPT)
+    due = run.visits[B].state.data["due"]
+    _, orders = after(ev.RunAttached(at=60.0, worker="w0"), run=run)
     assert SetTimer(B, 1, "retry", due) in orders
-    assert (Enter(B, 2, 2),) == step(run, early)[1]
 
 
 def test_what_ran_elsewhere_has_crashed() -> None:
