@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 from prefect_nb.analysis.expressions import NO_ARGUMENTS, Expressions
-from prefect_nb.analysis.flow import ENTRY, Held
+from prefect_nb.analysis.facts import ENTRY, Held
 from prefect_nb.analysis.scopes import Scope, bound, parameters
 
 __all__ = ["Definitions"]
@@ -36,8 +36,9 @@ class Definitions(Expressions):
             self.annotation(node.returns)
             body = self.body(node)
         self.store(node.name, "define", [Held(body, "maybe" if node.decorator_list else "call")])
-        if self.scope.kind == "class":
-            self.cell.methods.setdefault(node.name, []).append(body)
+        methods = self.cell.methods.setdefault(node.name, []) if self.scope.kind == "class" else [body]
+        if body not in methods:
+            methods.append(body)
             self.cell.generation += 1
 
     def _type_parameters(self, node: Any) -> Scope:  # Any: the field exists from Python 3.12 on
@@ -45,8 +46,7 @@ class Definitions(Expressions):
         if not declared:
             return self.scope
         names = frozenset(p.name for p in declared)
-        scope = Scope("comprehension", self.scope, names, tag=len(self.cell.scopes) + 1)
-        self.cell.scopes.setdefault(id(declared), scope)
+        scope = self.inner(declared, "comprehension", names)
         with self.inside(scope):
             for each in declared:
                 for lazy in (getattr(each, "bound", None), getattr(each, "default_value", None)):
@@ -73,10 +73,7 @@ class Definitions(Expressions):
             for base in [*node.bases, *node.keywords]:
                 self.expr(base)
             names, outward = bound(node.body)
-            scope = self.cell.scopes.get(id(node))
-            if scope is None:
-                scope = Scope("class", self.scope, names, outward, len(self.cell.scopes) + 1)
-                self.cell.scopes[id(node)] = scope
+            scope = self.inner(node, "class", names, outward)
             with self.inside(scope):
                 for name in names:
                     self._set(scope.key(name), ENTRY)

@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from prefect_nb.analysis import mutators
-from prefect_nb.analysis.flow import BOUND, Body, Env, Flow, Held, join
+from prefect_nb.analysis.facts import BOUND, Body, Env, Held, join
+from prefect_nb.analysis.flow import Flow
 from prefect_nb.analysis.interpolation import Escape, escape
-from prefect_nb.analysis.scopes import Comprehension, Scope, bound
+from prefect_nb.analysis.scopes import Comprehension, bound
 
 __all__ = ["NO_ARGUMENTS", "Expressions", "never_empty", "root"]
 
@@ -174,11 +175,8 @@ class Expressions(Flow):
     def _comprehension(self, node: Comprehension) -> None:
         first, *rest = node.generators
         self.expr(first.iter)
-        scope = self.cell.scopes.get(id(node))
-        if scope is None:
-            names, _ = bound(g.target for g in node.generators)
-            scope = Scope("comprehension", self.scope, names, tag=len(self.cell.scopes) + 1)
-            self.cell.scopes[id(node)] = scope
+        names, _ = bound(g.target for g in node.generators)
+        scope = self.inner(node, "comprehension", names)
         if any(g.is_async for g in node.generators) and not self.scope.runs_later:
             self.cell.awaits = True
         before = self.fork()

@@ -16,15 +16,12 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Literal
 
+from prefect_nb.analysis.facts import BOUND, ENTRY, GONE, Body, Cell, Env, Held, Summary, join
 from prefect_nb.analysis.scopes import MODULE, Function, Scope, bound, parameters
 
-__all__ = ["BOUND", "CONSTANTS", "ENTRY", "GONE", "Body", "Cell", "Env", "Flow", "Held", "Summary", "join"]
-
-ENTRY, BOUND, GONE = 1, 2, 4
-Env = dict[str, int]  # a key that is absent is at ENTRY
+__all__ = ["CONSTANTS", "Flow"]
 
 CONSTANTS = frozenset(
     [
@@ -45,80 +42,6 @@ CONSTANTS = frozenset(
 _HISTORY = re.compile(r"_{1,3}|_\d+|_i{1,3}|_i\d+|_[iod]h|In|Out")
 _DYNAMIC = frozenset({"eval", "exec", "globals", "locals"})
 _JUMPS = ("break", "continue", "return", "raise")
-
-
-def join(one: Env | None, other: Env | None) -> Env | None:
-    """What is known where two paths meet; None stands for a path that never gets there."""
-    if one is None or other is None:
-        return dict(one or other or {}) if one is not other else None
-    return {key: one.get(key, ENTRY) | other.get(key, ENTRY) for key in one.keys() | other.keys()}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Body:
-    """Code that runs when something is called: a function, a lambda, a lazily evaluated type."""
-
-    node: Function
-    scope: Scope
-
-    @property
-    def at_once(self) -> bool:
-        """Whether a plain call runs it (a generator or coroutine waits for somebody to drive it)."""
-        if isinstance(self.node, ast.AsyncFunctionDef):
-            return False
-        roots: list[ast.AST] = [self.node.body] if isinstance(self.node, ast.Lambda) else list(self.node.body)
-        while roots:
-            node = roots.pop()
-            if isinstance(node, ast.Yield | ast.YieldFrom):
-                return False
-            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda):
-                roots.extend(ast.iter_child_nodes(node))
-        return True
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A body that a name leads to, and how: by a call, perhaps by a call, or only through an attribute or item."""
-
-    body: Body
-    how: Literal["call", "maybe", "item"] = "call"
-
-
-@dataclass(slots=True)
-class Summary:
-    """What running some code does to the cell's names.
-
-    `reads` maps each name to whether the read is certain to find nothing but the entry value; `out` is None when the
-    code never ends normally.
-    """
-
-    reads: dict[str, bool] = field(default_factory=dict)
-    touches: set[str] = field(default_factory=set)
-    mutates: set[str] = field(default_factory=set)
-    deleted: set[str] = field(default_factory=set)
-    made: list[Body] = field(default_factory=list)
-    out: Env | None = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Cell:
-    """What is known about the cell as a whole, whatever the path."""
-
-    builtins: frozenset[str]
-    late_annotations: bool = False
-    awaits: bool = False
-    calls: set[str] = field(default_factory=set)
-    dynamic: set[str] = field(default_factory=set)
-    history: set[str] = field(default_factory=set)
-    stars: list[str] = field(default_factory=list)
-    impure: list[str] = field(default_factory=list)
-    origins: dict[str, set[str]] = field(default_factory=dict)
-    held: dict[str, list[Held]] = field(default_factory=dict)
-    methods: dict[str, list[Body]] = field(default_factory=dict)
-    scopes: dict[int, Scope] = field(default_factory=dict)
-    summaries: dict[tuple[int, int], Summary] = field(default_factory=dict)
-    generation: int = 0
-    kept: list[object] = field(default_factory=list)  # trees made on the way: their ids must stay theirs
 
 
 class Flow(ABC):
@@ -229,16 +152,28 @@ class Flow(ABC):
 
     def body(self, node: Function) -> Body:
         """The body of a function that is defined here; noted as made by this walk."""
-        scope = self.cell.scopes.get(id(node))
-        if scope is None:
+        made = self.cell.bodies.get(id(node))
+        if made is None:
             code = [node.body] if isinstance(node, ast.Lambda) else node.body
             names, outward = bound(code)
             names |= {p.arg for p in parameters(node)}
-            scope = Scope("function", self.scope, names, outward, len(self.cell.scopes) + 1)
-            self.cell.scopes[id(node)] = scope
-        made = Body(node, scope)
+            self.cell.bodies[id(node)] = made = Body(node, self.inner(node, "function", names, outward))
         self.seen.made.append(made)
         return made
+
+    def inner(
+        self,
+        node: object,
+        kind: Literal["function", "class", "comprehension"],
+        names: frozenset[str],
+        declared: frozenset[str] = frozenset(),
+    ) -> Scope:
+        """The scope that a piece of the tree makes; always the same one for the same piece."""
+        scope = self.cell.scopes.get(id(node))
+        if scope is None:
+            scope = Scope(kind, self.scope, names, declared, len(self.cell.scopes) + 1)
+            self.cell.scopes[id(node)] = scope
+        return scope
 
     def held(self, name: str) -> list[Held]:
         """The bodies that a name may lead to here."""
@@ -275,17 +210,39 @@ class Flow(ABC):
             mine.update(name for name in theirs if self.state(name) & ENTRY)
 
     def summary(self, body: Body) -> Summary:
-        """What one call of `body` does, computed once for each state of knowledge about the cell's definitions."""
-        mark = (id(body.node), self.cell.generation)
-        known = self.cell.summaries.get(mark)
-        if known is None:
-            self.cell.summaries[mark] = Summary()  # what a recursive call adds: nothing
-            walk = type(self)(self.cell, body.scope)
+        """What one call of `body` does, computed once for each state of knowledge about the cell's definitions.
+
+        Functions that call each other are gone through together, again and again, until nothing new turns up.
+        """
+        cell, key = self.cell, id(body.node)
+        known = cell.summaries.get((key, cell.generation))
+        if known is not None:
+            return known
+        if key in cell.running or key in cell.passed:
+            cell.circular = True
+            return cell.drafts.get(key, Summary())
+        outermost, settled = not cell.running, False
+        if outermost:
+            cell.drafts.clear()
+        while not settled:
+            if outermost:
+                cell.passed.clear()
+                cell.circular = cell.changed = False
+            generation = cell.generation
+            cell.running.add(key)
+            walk = type(self)(cell, body.scope)
             walk.enter(body.node)
-            known = walk.seen
-            known.out = join(walk.env, walk.jumps["return"])
-            self.cell.summaries[mark] = known
-        return known
+            walk.seen.out = join(walk.env, walk.jumps["return"])
+            cell.running.discard(key)
+            cell.passed.add(key)
+            before = cell.drafts.get(key)
+            cell.drafts[key] = walk.seen if before is None else before.merged(walk.seen)
+            cell.changed = cell.changed or cell.drafts[key] != before
+            settled = not outermost or (generation == cell.generation and not (cell.circular and cell.changed))
+        if outermost:
+            cell.summaries.update({(each, cell.generation): cell.drafts[each] for each in cell.passed})
+            cell.passed.clear()
+        return cell.drafts[key]
 
     def late(self, body: Body) -> frozenset[str]:
         """Every name of the cell's scope that `body`, or a function made inside it, looks up."""

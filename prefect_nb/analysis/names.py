@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from prefect_nb.analysis.flow import BOUND, GONE, Cell, join
+from prefect_nb.analysis.facts import BOUND, GONE, Cell, join
 from prefect_nb.analysis.statements import Statements
 from prefect_nb.core.links import Node
 

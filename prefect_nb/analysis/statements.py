@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from prefect_nb.analysis.definitions import Definitions
 from prefect_nb.analysis.expressions import never_empty
-from prefect_nb.analysis.flow import Env, Held, join
+from prefect_nb.analysis.facts import Env, Held, join
 from prefect_nb.analysis.scopes import Function, parameters
 
 __all__ = ["Statements"]
