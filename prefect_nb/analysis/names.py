@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import ast
 import builtins as _builtins
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from prefect_nb.analysis.facts import BOUND, GONE, Cell, join
+from prefect_nb.analysis.facts import BOUND, GONE, Body, Cell, join
 from prefect_nb.analysis.statements import Statements
 from prefect_nb.core.links import Node
 
@@ -148,16 +148,11 @@ def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:
     must_write = frozenset(name for name, bits in own.items() if bits == BOUND)
     gone = frozenset(name for name, bits in own.items() if bits & GONE)
     deletes = gone & seen.deleted
-    late = {
-        name: frozenset().union(*(walk.late(held.body) for held in cell.held[name]))
-        for name in sorted(writes)
-        if cell.held.get(name)
-    }
+    late = {name: _looked_up(walk, (h.body for h in cell.held[name])) for name in sorted(writes) if cell.held.get(name)}
     reads = frozenset(seen.reads)
-    looked_up = frozenset[str]().union(*(walk.late(body) for body in seen.made))
     return Names(
         reads=reads,
-        defers=looked_up - reads - must_write,
+        defers=_looked_up(walk, seen.made) - reads - must_write,
         writes=writes,
         must_write=must_write,
         deletes=deletes,
@@ -177,6 +172,10 @@ def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:
         temporaries=gone - deletes - writes,
         order=tuple(name for name in cell.origins if name in writes),
     )
+
+
+def _looked_up(walk: Statements, bodies: Iterable[Body]) -> frozenset[str]:
+    return frozenset[str]().union(*(walk.late(body) for body in bodies))
 
 
 def _only(cell: Cell, writes: frozenset[str], origin: str) -> frozenset[str]:
