@@ -99,6 +99,9 @@ class Task(Generic[P, R]):
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Task, (self.function, self.spec)  # what it is; what it remembers is not part of it
+
     def __repr__(self) -> str:
         return f"<task {self.spec.name}>"
 
