@@ -22,14 +22,16 @@ Control comm, page to kernel (always ``"v": 1`` and a ``nonce``)::
     {"op": "document", "path": <notebook path>,            # on attach, when cells change, and before an execution
      "cells": [{"id", "source", "type": "code", "tags": [...]}]}
     {"op": "force", "task": <node id>, "run": <run id>}    # the next execution of this task computes it again
-    {"op": "cancel" | "skip" | "invalidate" | "why" | "logs" | "details", "task": <node id>, "run": <run id>}
+    {"op": "cancel" | "skip" | "invalidate" | "details", "task": <node id>, "run": <run id>}
 
 Control comm, kernel to page, one for each nonce::
 
     {"nonce": <the same>, "ok": bool, "message": <one sentence>, "data": <optional>}
 
-``data`` of ``details`` (and of ``why`` and ``logs``, which may fill only their part) is
-`prefect_nb.views.details.Details`.
+``data`` of ``details`` is `prefect_nb.views.details.Details`; the buttons ``why`` and ``logs`` show parts of it and
+send ``details``. A ``document`` is sent when it differs from the last one sent; ``comm_open`` of the control comm has
+the data ``{"v": 1}``, and the first message is ``hello``.
+
 ``run``, ``run-downstream`` and ``retry`` never reach the kernel from the lab extension: the page forces the task and
 executes the cells. From the widget, on pages without the extension, they do (with the same fields), as custom messages.
 """
