@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.analysis.names import Names
-from prefect_nb.analysis.purity import env_names
+from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.reads import Observer
 from prefect_nb.authoring import hidden
 from prefect_nb.authoring.body import Body, End
 from prefect_nb.authoring.capture import Capture
+from prefect_nb.authoring.company import Company
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.lookups import Lookups
 from prefect_nb.authoring.outputs import Output
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.transaction import Transaction
@@ -48,6 +50,12 @@ class Tried:
         The value of the displayed last expression, if any.
     left : mapping
         The namespace's own names as the body left them, for ``%flow failed``.
+    verdict : Verdict
+        Whether the body is pure, judged before it ran.
+    looked_up : frozenset of str
+        Names that code made up at run time was seen to read.
+    still_running : str
+        Threads or asyncio tasks that the body started and left running, in words; empty if there are none.
     """
 
     end: End
@@ -58,6 +66,9 @@ class Tried:
     settings: Mapping[str, object]
     result: tuple[object, ...]
     left: Mapping[str, Any]
+    verdict: Verdict
+    looked_up: frozenset[str] = frozenset()
+    still_running: str = ""
 
 
 async def attempt(
@@ -72,22 +83,38 @@ async def attempt(
     """
     visit, number, permit = permission
     shell, session = flow.shell, flow.session
-    flow.ns.materialize(n for n in names.reads | names.defers | names.deletes)
+    flow.ns.materialize(names.reads | names.defers | names.deletes | (names.writes - names.must_write))
+    if names.dynamic:
+        flow.ns.materialize_all()
+    verdict = judge(body.source, shell.user_ns)
     transaction = Transaction(flow.ns, names, body.tree, producers)
     generators, settings = hidden.generators(), hidden.settings()
     before = shell.displayhook.exec_result.result if getattr(shell.displayhook, "exec_result", None) else None
+    view = Lookups(shell.user_ns) if names.dynamic else None
 
     def log(stream: str, text: str) -> None:
         session.log(LogChunk(visit, number, stream, text, now()))
 
-    observer = Observer(ignore=(flow.place.folder,), environment=env_names(body.source, shell.user_ns))
-    with Capture(shell, on_text=log) as capture, observer:
-        end = await body.run(shell.user_ns, flow.interrupts, permit)
+    observer = Observer(ignore=(flow.place.folder,), environment=verdict.environment)
+    with Capture(shell, on_text=log) as capture, observer, Company() as company:
+        end = await body.run(shell.user_ns, flow.interrupts, permit, view)
+    flow.ns.threads += company.threads
     outputs = capture.outputs()
     shown = any(o.kind == "result" for o in outputs)
     after = shell.displayhook.exec_result.result if shown and shell.displayhook.exec_result else before
-    left = transaction.left() if end.kind != "returned" else {}
-    return Tried(end, transaction, outputs, observer, generators, settings, (after,) if shown else (), left)
+    return Tried(
+        end,
+        transaction,
+        outputs,
+        observer,
+        generators,
+        settings,
+        (after,) if shown else (),
+        dict(shell.user_ns) if end.kind != "returned" else {},
+        verdict,
+        frozenset(view.read) if view is not None else frozenset(),
+        company.words,
+    )
 
 
 def ended_badly(

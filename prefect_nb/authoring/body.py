@@ -13,7 +13,7 @@ import asyncio
 import inspect
 import linecache
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import CodeType, TracebackType
@@ -93,7 +93,13 @@ class Body:
         self._codes = _compile(shell, self.tree, self.filename)
         self.awaits = any(_is_coroutine(code) for code in self._codes)
 
-    async def run(self, namespace: dict[str, Any], interrupts: Interrupts, token: int) -> End:
+    async def run(
+        self,
+        namespace: dict[str, Any],
+        interrupts: Interrupts,
+        token: int,
+        view: MutableMapping[str, Any] | None = None,
+    ) -> End:
         """Run the body to its end, which is returned, whatever it is.
 
         Parameters
@@ -104,12 +110,14 @@ class Body:
             Owner of SIGINT for the time of the body.
         token : int
             The permission that a cancel request has to name.
+        view : mutable mapping, optional
+            Stands in for the namespace where names are looked up outside functions.
         """
         with self._history(), interrupts.around(token) as guard:
             error: BaseException | None = None
             try:
                 for code in self._codes:
-                    await _execute(code, namespace, guard)
+                    await _execute(code, namespace, guard, view)
             except GeneratorExit:  # the event loop is going away; nobody waits for an answer
                 raise
             except BaseException as raised:  # everything a body raises is data
@@ -192,12 +200,14 @@ def _is_coroutine(code: CodeType) -> bool:
     return bool(code.co_flags & inspect.CO_COROUTINE)
 
 
-async def _execute(code: CodeType, namespace: dict[str, Any], guard: Guard) -> None:
+async def _execute(
+    code: CodeType, namespace: dict[str, Any], guard: Guard, view: MutableMapping[str, Any] | None
+) -> None:
     if _is_coroutine(code):
-        await guard.drive(eval(code, namespace))  # noqa: S307 - running the user's cell is the purpose
+        await guard.drive(eval(code, namespace, view))  # noqa: S307 - running the user's cell is the purpose
         return
     with guard.running():
-        exec(code, namespace)  # noqa: S102 - running the user's cell is the purpose
+        exec(code, namespace, view)  # noqa: S102 - running the user's cell is the purpose
 
 
 def _flush_figures(shell: Any) -> None:

@@ -6,19 +6,19 @@ execution, and `order_known` says so. Knows source text and the graph; not the s
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prefect_nb.analysis import cells
+from prefect_nb.analysis.code import cell_fingerprint
 from prefect_nb.analysis.header import options
-from prefect_nb.analysis.names import Names, analyze
-from prefect_nb.core import graph
+from prefect_nb.analysis.names import BUILTINS, Names, analyze
+from prefect_nb.core.graph import Graph, Node, build
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import UsageError
 
-__all__ = ["CellInfo", "Document"]
+__all__ = ["CellInfo", "Document", "Seen"]
 
 _NOTHING = frozenset[str]()
 
@@ -41,6 +41,10 @@ class CellInfo:
         Its task, None for a plain cell.
     fresh : bool
         Whether the author asked for this execution to ignore earlier results.
+    complaint : str
+        What is wrong with its header, empty if nothing is.
+    tags : tuple of str
+        The page's tags, such as ``parameters``.
     """
 
     id: str
@@ -50,11 +54,26 @@ class CellInfo:
     spec: TaskSpec | None
     fresh: bool = False
     complaint: str = ""
+    tags: tuple[str, ...] = ()
 
     @property
-    def digest(self) -> str:
-        """A short digest of the source."""
-        return hashlib.blake2b(self.source.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    def shape(self) -> str:
+        """What decides its result, as text: its code without layout and comments, and the options of its key."""
+        if self.spec is None:
+            return cell_fingerprint(self.code)
+        spec = self.spec
+        return f"{cell_fingerprint(self.code)} {spec.version!r} {spec.files!r} {spec.env!r}"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What one execution of a cell really did to names; it holds as long as the cell has this shape."""
+
+    shape: str
+    reads: frozenset[str] = _NOTHING
+    writes: frozenset[str] = _NOTHING
+    deletes: frozenset[str] = _NOTHING
+    mutates: frozenset[str] = _NOTHING
 
 
 @dataclass(slots=True)
@@ -73,8 +92,11 @@ class Document:
     available: Callable[[], frozenset[str]] = lambda: _NOTHING
     order_known: bool = False
     _cells: dict[str, CellInfo] = field(default_factory=dict)
-    _graph: graph.Graph | None = None
+    _graph: Graph | None = None
+    _careful: Graph | None = None
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
+    _seen: dict[str, Seen] = field(default_factory=dict)
+    _rebound: frozenset[str] = _NOTHING
 
     @property
     def cells(self) -> tuple[CellInfo, ...]:
@@ -94,7 +116,8 @@ class Document:
         known: dict[str, CellInfo] = {}
         for number, row in enumerate(rows, 1):
             cell_id = str(row.get("id") or f"cell-{number}")
-            known[cell_id] = self._parse(cell_id, str(row.get("source", "")))
+            tags = tuple(str(t) for t in row.get("tags") or ())
+            known[cell_id] = replace(self._parse(cell_id, str(row.get("source", ""))), tags=tags)
         self._cells = known
         self.order_known = True
         self._renamed()
@@ -103,7 +126,8 @@ class Document:
         """Take over one cell that is about to run; a new one goes to the end."""
         old = self._cells.get(cell_id)
         if old is None or old.source != source:
-            self._cells[cell_id] = self._parse(cell_id, source)
+            tags = old.tags if old is not None else ()
+            self._cells[cell_id] = replace(self._parse(cell_id, source), tags=tags)
             self._renamed()
         return self._cells[cell_id]
 
@@ -111,12 +135,35 @@ class Document:
         """What a source would be as a cell, without taking it in."""
         return self._parse("", source)
 
+    def learn(self, cell_id: str, seen: Seen) -> None:
+        """What an execution showed: it corrects what the source alone says, until the cell is edited."""
+        if self._seen.get(cell_id) != seen:
+            self._seen[cell_id] = seen
+            self._graph = self._careful = None
+
+    def learned_reads(self, cell: CellInfo) -> frozenset[str]:
+        """Names that an execution of this very cell was seen to depend on, beyond its source."""
+        seen = self._seen.get(cell.id)
+        return seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING
+
     @property
-    def graph(self) -> graph.Graph:
-        """Who reads which version of whose names."""
+    def graph(self) -> Graph:
+        """Who reads which version of whose names, as source and executions say."""
         if self._graph is None:
-            self._graph = graph.build([_node(c) for c in self._cells.values()], available=self.available())
+            self._graph = self._build(careful=False)
         return self._graph
+
+    @property
+    def careful(self) -> Graph:
+        """As `graph`, but a change that did not happen last time still may: what has to be up to date for a reader."""
+        if self._careful is None:
+            self._careful = self._build(careful=True)
+        return self._careful
+
+    def _build(self, *, careful: bool) -> Graph:
+        ids = {c.spec.name: c.id for c in self._cells.values() if c.spec is not None}
+        nodes = [_node(c, ids, self._seen.get(c.id), careful=careful) for c in self._cells.values()]
+        return build(nodes, available=self.available())
 
     def to_plain(self) -> dict[str, Any]:
         """The tasks and the data edges between them, as the views draw them."""
@@ -141,7 +188,7 @@ class Document:
         complaint = ""
         try:
             code = self.transform(body)
-            names: Names | None = analyze(code)
+            names: Names | None = analyze(code, builtins=BUILTINS - self._rebound)
         except SyntaxError:
             code, names = body, None
         spec, fresh = None, False
@@ -157,7 +204,8 @@ class Document:
 
     def _renamed(self) -> None:
         """Give every task a name of its own: a second "df" becomes "df-2", a nameless one its ordinal."""
-        self._graph = None
+        self._graph = self._careful = None
+        self._respect_rebound()
         taken: set[str] = set()
         ordinal = 0
         for cell_id, info in self._cells.items():
@@ -175,16 +223,27 @@ class Document:
             if name != info.spec.name:
                 self._cells[cell_id] = replace(info, spec=replace(wish, name=name))
 
+    def _respect_rebound(self) -> None:
+        """A builtin that some cell binds is an ordinary name in all of them."""
+        bound = frozenset[str]().union(*(c.names.writes for c in self._cells.values() if c.names)) & BUILTINS
+        if bound != self._rebound:
+            self._rebound = bound
+            self._parsed.clear()
+            for cell_id, cell in self._cells.items():
+                self._cells[cell_id] = replace(self._parse(cell_id, cell.source), tags=cell.tags)
 
-def _node(cell: CellInfo) -> graph.Node:
-    names = cell.names
-    return graph.Node(
-        id=cell.id,
-        kind="plain" if cell.spec is None else "task",
-        reads=names.reads if names else _NOTHING,
-        writes=names.writes if names else _NOTHING,
-        deletes=names.deletes if names else _NOTHING,
-        defers=names.defers if names else _NOTHING,
-        mutates=names.mutates if names else _NOTHING,
-        after=cell.spec.after if cell.spec else (),
+
+def _node(cell: CellInfo, ids: Mapping[str, str], seen: Seen | None, *, careful: bool) -> Node:
+    names = cell.names or Names()
+    after = tuple(ids.get(name, name) for name in cell.spec.after) if cell.spec is not None else ()
+    node = names.node(cell.id, "plain" if cell.spec is None else "task", after)
+    if seen is None or seen.shape != cell.shape:
+        return node
+    return replace(
+        node,
+        reads=node.reads | seen.reads,
+        writes=node.writes | seen.writes,
+        deletes=node.deletes | seen.deletes,
+        mutates=(node.mutates | seen.mutates if careful else seen.mutates) - node.writes - seen.deletes,
+        opaque=False,
     )

@@ -6,7 +6,6 @@ A key names its parts, so that a miss can say which of them changed. Knows analy
 from __future__ import annotations
 
 import sys
-import types
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,9 @@ from blake3 import blake3
 
 from prefect_nb.analysis.code import Part, cell_fingerprint, reach
 from prefect_nb.analysis.names import Names
-from prefect_nb.authoring.namespace import Namespace, late_names
+from prefect_nb.authoring.footprint import late_names
+from prefect_nb.authoring.namespace import Namespace
+from prefect_nb.authoring.sharing import is_code
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import Unhashable
 
@@ -62,14 +63,9 @@ def part_rows(parts: Iterable[Part]) -> tuple[tuple[str, str, str], ...]:
     return tuple((_KINDS.get(p.kind, "helper"), p.name, p.digest) for p in parts)
 
 
-def is_code(value: object) -> bool:
-    """Whether a value is followed as code instead of fingerprinted as data."""
-    return isinstance(
-        value, types.FunctionType | type | types.ModuleType | types.BuiltinFunctionType | types.MethodType
-    )
-
-
-def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, root: Path | None) -> Keyed:
+def cell_key(
+    code: str, names: Names, spec: TaskSpec, ns: Namespace, place: tuple[Path | None, frozenset[str]]
+) -> Keyed:
     """The key of a cell whose inputs are in place.
 
     Parameters
@@ -78,22 +74,24 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, root: Path 
         The body as plain Python.
     names : Names
         Its analysis.
-    root : Path, optional
-        Modules under this folder are followed as source.
+    place : tuple of Path and frozenset of str
+        Modules under this folder are followed as source; names that an earlier execution was seen to depend on.
     """
-    values = [ns.user.get(n) for n in names.reads]
-    ns.materialize(late_names(values))
-    own = cell_fingerprint(code)
-    parts: list[tuple[str, str, str]] = [("code", "", own), ("python", _PYTHON, SCHEMA)]
+    root, learned = place
+    # a name that is bound on some paths only may keep the value before, which is then a part of what the cell leaves
+    reads = names.reads | (names.writes - names.must_write) | learned
+    ns.materialize(late_names(ns.user.get(n) for n in reads))
+    parts: list[tuple[str, str, str]] = [("code", "", cell_fingerprint(code)), ("python", _PYTHON, SCHEMA)]
     if spec.version:
         parts.append(("option", "--version", spec.version))
     problems: list[str] = []
-    code_names = sorted(n for n in names.reads if n in ns.user and is_code(ns.user[n]))
+    code_names = sorted(n for n in reads if n in ns.user and is_code(ns.user[n]))
     reached = reach(code_names, ns.user, project_root=root)
     parts += part_rows(reached.parts)
     problems += [str(getattr(p, "message", p)) for p in reached.problems]
-    for name in sorted(names.reads - set(code_names)):
-        if name in ns:
+    inputs = (reads | ns.linked(names.touches & reads)) - set(code_names)
+    for name in sorted(inputs):
+        if name in ns and not (name in ns.user and is_code(ns.user[name])):
             try:
                 parts.append(("input", name, ns.fingerprint(name)))
             except Unhashable as error:
@@ -103,12 +101,7 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, root: Path 
     if names.history:
         problems.append(f"{', '.join(sorted(names.history))} is history, not data; assign it to a name")
     code_key = combine(p for p in parts if p[0] in ("code", "python"))
-    return Keyed(
-        key="" if problems else combine(parts),
-        code_key=code_key,
-        parts=tuple(parts),
-        uncacheable="; ".join(problems),
-    )
+    return Keyed("" if problems else combine(parts), code_key, tuple(parts), "; ".join(problems))
 
 
 def function_key(

@@ -71,6 +71,7 @@ class LiveFlow:
         self.ns = Namespace(shell.user_ns, self._load)
         self.executed: set[str] = set()
         self.turns: dict[str, int] = {}
+        self.shapes: dict[str, str] = {}
         self.forced: set[str] = set()
         self.failed: dict[str, Mapping[str, Any]] = {}
         self.remark = ""

@@ -3,37 +3,51 @@
 Rules of this room
 ------------------
 * A name may be *pending*: its value is known by fingerprint and stored, and is loaded when somebody reads it.
-* A fingerprint is remembered only until user code ran that could have reached the value.
+* A fingerprint is remembered only until user code ran that could have reached the value, and never while a thread that
+  user code started still runs.
 * A task gets the version that its edge names; if the namespace holds another one, it is put back first.
+* Names that shared memory when a version was made are put back together, from one load, so that they share it again.
 
 Knows values and versions; not the shell, not the engine.
 """
 
 from __future__ import annotations
 
-import sys
-import types
-from collections.abc import Callable, Iterable, MutableMapping
+import threading
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.analysis.names import Names
-from prefect_nb.analysis.values import fingerprint, is_immutable
+from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
+from prefect_nb.authoring.footprint import SHELL, roams, touched
+from prefect_nb.authoring.sharing import linked, reachable, stands_alone
 from prefect_nb.errors import NotAvailable, Unhashable
 
-__all__ = ["Namespace", "Version", "late_names"]
+__all__ = ["Namespace", "Version"]
 
-_OWNERS = ("numpy", "pandas", "polars", "pyarrow")
+_HELD = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One cell's binding of a name: its fingerprint, and the address of the values that hold it (empty: not stored)."""
+    """One cell's binding of a name: its fingerprint, and the address of the values that hold it.
+
+    Parameters
+    ----------
+    fingerprint : str
+        Empty if the value has none.
+    address : str
+        Empty if it is not stored; then the object itself is held, if it is not large.
+    group : tuple of (str, str)
+        Cell and name of the other versions at that address that share memory with it.
+    """
 
     cell: str
     name: str
     fingerprint: str
     address: str = ""
+    group: tuple[tuple[str, str], ...] = ()
 
 
 class Namespace:
@@ -49,22 +63,19 @@ class Namespace:
 
     def __init__(self, user: MutableMapping[str, Any], load: Callable[[str], dict[str, Any]]) -> None:
         self.user = user
+        self.threads: list[threading.Thread] = []
         self._load = load
         self._pending: dict[str, Version] = {}
         self._versions: dict[tuple[str, str], Version] = {}
         self._writer: dict[str, str] = {}
         self._known: dict[str, tuple[object, str]] = {}
+        self._reach: dict[str, tuple[object, frozenset[int]]] = {}
         self._kept: dict[tuple[str, str], tuple[object, str]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------------
 
     def __contains__(self, name: str) -> bool:
         return name in self._pending or name in self.user
-
-    def value(self, name: str) -> Any:
-        """The value of a name, loaded if it is pending."""
-        self.materialize((name,))
-        return self.user[name]
 
     def fingerprint(self, name: str) -> str:
         """The fingerprint of a name's value, computed at most once until user code could have changed it.
@@ -78,7 +89,7 @@ class Namespace:
             return self._pending[name].fingerprint
         value = self.user[name]
         known = self._known.get(name)
-        if known is not None and known[0] is value:
+        if known is not None and known[0] is value and not self._unsettled():
             return known[1]
         try:
             digest = fingerprint(value)
@@ -86,6 +97,11 @@ class Namespace:
             raise Unhashable(f"{name}: {error.message}", hint=error.hint, name=name) from None
         self._known[name] = (value, digest)
         return digest
+
+    def confirm(self, name: str, value: object, digest: str) -> None:
+        """Somebody has just computed this fingerprint of a name's value."""
+        if self.user.get(name) is value:
+            self._known[name] = (value, digest)
 
     def materialize(self, names: Iterable[str]) -> None:
         """Load pending values; names that were stored together are bound together, so that aliases stay aliases.
@@ -111,6 +127,51 @@ class Namespace:
         """Load everything that is pending: the code to come may look anywhere."""
         self.materialize(tuple(self._pending))
 
+    def forget(self, names: Iterable[str]) -> None:
+        """Somebody bound these names beside the cells: their fingerprints are computed anew."""
+        for name in names:
+            self._known.pop(name, None)
+
+    def linked(self, names: Iterable[str]) -> frozenset[str]:
+        """The names whose values share memory with those of `names`, which are included if they are bound."""
+        names = set(names)
+        waiting = {o for n in names if (v := self._pending.get(n)) is not None for o in (n, *(g for _, g in v.group))}
+        return self._linked(names) | {n for n in waiting if n in self._pending}
+
+    def groups(self, names: Iterable[str]) -> frozenset[frozenset[str]]:
+        """Those of these names that share memory with others, with all that share it."""
+        wanted = [n for n in names if n in self.user and not stands_alone(self.user[n])]
+        if not wanted:
+            return frozenset()
+        values = {n: v for n, v in self.user.items() if not SHELL.fullmatch(n)}
+        reach = {n: self._reachable(n, v) for n, v in values.items()}
+        found = (linked((n,), values, reach) for n in wanted)
+        return frozenset(g for g in found if len(g) > 1)
+
+    def _linked(self, names: set[str]) -> frozenset[str]:
+        wanted = [n for n in names if n in self.user]
+        values = {n: v for n, v in self.user.items() if not SHELL.fullmatch(n)}
+        if all(stands_alone(values.get(n)) for n in wanted):
+            return frozenset(wanted)
+        return linked(wanted, values, {n: self._reachable(n, v) for n, v in values.items()})
+
+    def _reachable(self, name: str, value: object) -> frozenset[int]:
+        if stands_alone(value):
+            return frozenset()
+        found, known = self._reach.get(name), self._known.get(name)
+        trusted = known is not None and known[0] is value and not self._unsettled()
+        if found is not None and found[0] is value and trusted:
+            return found[1]
+        ids = reachable(value)
+        self._reach[name] = (value, ids)
+        return ids
+
+    def _unsettled(self) -> bool:
+        """Whether a thread of the user's own still runs, so that nothing stays as it was seen."""
+        if self.threads:
+            self.threads = [t for t in self.threads if t.is_alive()]
+        return bool(self.threads)
+
     # --- versions ------------------------------------------------------------------------------------------------
 
     def version(self, cell: str, name: str) -> Version | None:
@@ -123,30 +184,60 @@ class Namespace:
 
     def made(self, version: Version) -> None:
         """Record that a cell just bound a name (its value is in the namespace)."""
-        self._versions[version.cell, version.name] = version
-        self._writer[version.name] = version.cell
-        self._pending.pop(version.name, None)
-        if version.name in self.user:
-            self._known[version.name] = (self.user[version.name], version.fingerprint)
+        name = version.name
+        self._versions[version.cell, name] = version
+        self._writer[name] = version.cell
+        self._pending.pop(name, None)
+        self._kept.pop((version.cell, name), None)
+        if name not in self.user:
+            return
+        value = self.user[name]
+        if version.fingerprint:
+            self._known[name] = (value, version.fingerprint)
+        if not version.address and (not version.fingerprint or size_of(value) <= _HELD):
+            self._kept[version.cell, name] = (value, version.fingerprint)
 
-    def promise(self, version: Version) -> None:
-        """Record that a cell's stored value stands behind a name; keep the live object if it is equal."""
-        self._versions[version.cell, version.name] = version
-        self._writer[version.name] = version.cell
+    def promise(self, versions: Iterable[Version], carried: Iterable[Version] = ()) -> None:
+        """Record that a cell's stored values stand behind names; keep the live objects if all of a group are equal.
+
+        `carried` are versions of other cells that were stored once more beside these because they share their memory.
+        """
+        versions = tuple(versions)
+        for each in carried:
+            old = self._versions.get((each.cell, each.name))
+            if old is not None and old.fingerprint == each.fingerprint:
+                self._versions[each.cell, each.name] = each
+        self._versions.update({(v.cell, v.name): v for v in versions})
+        for version in versions:
+            members = (version, *self._members(version))
+            if not all(self._live(m) for m in members):
+                for each in members:
+                    if each is version or self._writer.get(each.name) == each.cell:
+                        self._expect(each)
+            self._writer[version.name] = version.cell
+
+    def _members(self, version: Version) -> list[Version]:
+        found = (self._versions.get(where) for where in version.group)
+        return [v for v in found if v is not None and v.address == version.address]
+
+    def _live(self, version: Version) -> bool:
         known = self._known.get(version.name)
-        live = known is not None and known[0] is self.user.get(version.name) and known[1] == version.fingerprint
-        if not live:
-            self.user.pop(version.name, None)
-            self._known.pop(version.name, None)
-            self._pending[version.name] = version
+        same = known is not None and known[0] is self.user.get(version.name) and known[1] == version.fingerprint
+        return same and (not version.group or self._writer.get(version.name) == version.cell)
+
+    def _expect(self, version: Version) -> None:
+        self.user.pop(version.name, None)
+        self._known.pop(version.name, None)
+        self._pending[version.name] = version
 
     def wrote_plain(self, cell: str, names: Iterable[str]) -> None:
-        """Record that a plain cell just bound names; their fingerprints are computed when somebody asks."""
+        """Record that a plain cell just bound or changed names; their fingerprints are computed when somebody asks."""
         for name in names:
             self._writer[name] = cell
             self._pending.pop(name, None)
             self._known.pop(name, None)
             self._kept.pop((cell, name), None)
+            self._versions.pop((cell, name), None)
 
     def drop(self, name: str) -> None:
         """Unbind a name."""
@@ -159,51 +250,56 @@ class Namespace:
         """A cell left the document: the names that it bound last go with it."""
         for name in [n for n, c in self._writer.items() if c == cell]:
             self.drop(name)
-        for key in [k for k in self._versions if k[0] == cell]:
-            del self._versions[key]
+        for table in (self._versions, self._kept):
+            for key in [k for k in table if k[0] == cell]:
+                del table[key]
 
-    def keep(self, name: str) -> None:
-        """Before a task rebinds what a plain cell made: keep the object, since a plain cell is never run by us."""
+    def keep(self, name: str, value: object, digest: str) -> None:
+        """Before what a plain cell made is lost: hold its value, since a plain cell is never run by us."""
         cell = self._writer.get(name)
-        if cell is not None and (cell, name) not in self._versions and name in self.user:
-            try:
-                self._kept[cell, name] = (self.user[name], self.fingerprint(name))
-            except Unhashable:
-                return
+        if cell is not None and (cell, name) not in self._versions:
+            self._kept[cell, name] = (value, digest)
 
     def put_back(self, cell: str, name: str) -> bool:
-        """Bind `name` to the version that `cell` made; False if that version is gone and `cell` has to run again.
-
-        Raises
-        ------
-        NotAvailable
-            If `cell` is a plain cell whose value was overwritten and cannot be restored.
-        """
+        """Bind `name` to the version that `cell` made; False if that version is gone."""
         version = self._versions.get((cell, name))
         if version is None:
             if self._writer.get(name, cell) == cell and name in self:
                 return True
-            kept = self._kept.get((cell, name))
-            if kept is not None and fingerprint(kept[0]) == kept[1]:
-                self.user[name], self._known[name] = kept[0], kept
-                self._writer[name] = cell
-                return True
-            return False
-        if name in self and self._same(name, version.fingerprint):
+            return self._take_kept(cell, name)
+        group = (version, *self._members(version))
+        if all(self._is(v) for v in group):
             return True
         if not version.address:
-            return False
-        self.user.pop(name, None)
-        self._known.pop(name, None)
-        self._pending[name] = version
-        self._writer[name] = cell
+            return self._take_kept(cell, name)
+        for each in group:
+            self._expect(each)
+            self._writer[each.name] = each.cell
         return True
 
-    def _same(self, name: str, digest: str) -> bool:
+    def _is(self, version: Version) -> bool:
+        name = version.name
+        if name not in self:
+            return False
+        if not version.fingerprint:
+            kept = self._kept.get((version.cell, name))
+            return kept is not None and self.user.get(name) is kept[0]
         try:
-            return self.fingerprint(name) == digest
+            return self.fingerprint(name) == version.fingerprint
         except Unhashable:
             return False
+
+    def _take_kept(self, cell: str, name: str) -> bool:
+        kept = self._kept.get((cell, name))
+        if kept is None or (kept[1] and fingerprint(kept[0]) != kept[1]):
+            return False
+        self._pending.pop(name, None)
+        self._known.pop(name, None)
+        self.user[name] = kept[0]
+        if kept[1]:
+            self._known[name] = kept
+        self._writer[name] = cell
+        return True
 
     def missing(self, cell: str, name: str) -> NotAvailable:
         """The error for a name whose plain cell would be needed but has not run, or was overwritten since."""
@@ -216,80 +312,34 @@ class Namespace:
 
     # --- what user code may have changed ---------------------------------------------------------------------------
 
-    def ran(self, names: Names | None) -> None:
-        """User code ran: forget the fingerprints of everything that it could have reached."""
-        if names is None or names.dynamic or names.impure_magics or names.star_imports:
-            self._known = {n: k for n, k in self._known.items() if is_immutable(k[0]) and self.user.get(n) is k[0]}
-            return
-        reached = set(names.reads | names.writes | names.deletes | names.mutates)
-        reached |= late_names(self.user.get(n) for n in reached)
-        values = [self.user.get(n) for n in reached]
-        opaque = any(not _closed(v) for v in values)
-        ids = {id(v) for v in values}
-        kept = {}
+    def reached(self, names: Names | None) -> frozenset[str]:
+        """The names whose values code can get at now; asked before and after it ran, since it may cut links."""
+        if names is None or roams(names, self.user):
+            return frozenset(n for n in self.user if not SHELL.fullmatch(n))
+        return self.linked(touched(names, self.user))
+
+    def ran(self, names: Names | None, before: frozenset[str]) -> Mapping[str, tuple[object, str]]:
+        """User code ran: forget the fingerprints of everything that it could have reached; what was forgotten."""
+        reached = before | self.reached(names)
+        kept, lost = {}, {}
         for name, known in self._known.items():
-            if self.user.get(name) is not known[0]:
-                continue
-            safe = _closed(known[0]) and not (name in reached or id(known[0]) in ids or opaque)
-            if safe or is_immutable(known[0]):
+            same = self.user.get(name) is known[0]
+            if same and (name not in reached or is_immutable(known[0])):
                 kept[name] = known
+            else:
+                lost[name] = known
         self._known = kept
+        return lost
 
-
-def _closed(value: object) -> bool:
-    """Whether a value cannot lead code to other globals' values: it is immutable, code, or owns all it holds."""
-    if value is None or isinstance(value, types.ModuleType | types.FunctionType | type | types.BuiltinFunctionType):
-        return True
-    library = type(value).__module__.partition(".")[0]
-    if library in _OWNERS and not _objects(value):
-        # before pandas 3 a frame may share its memory with another one
-        shares = library == "pandas" and sys.modules["pandas"].__version__.startswith(("0.", "1.", "2."))
-        return not shares and getattr(value, "base", None) is None
-    return is_immutable(value)
-
-
-def _objects(value: object) -> bool:
-    """Whether an array or frame may hold arbitrary Python objects."""
-    dtypes = getattr(value, "dtypes", None)
-    if dtypes is None or isinstance(dtypes, tuple):
-        dtypes = (getattr(value, "dtype", None),)
-    try:
-        return any(str(dtype) == "object" for dtype in dtypes)
-    except TypeError:
-        return str(dtypes) == "object"
-
-
-def late_names(values: Iterable[object]) -> set[str]:
-    """Global names that functions, and methods of notebook classes, among `values` look up when they are called."""
-    found: set[str] = set()
-    seen: set[int] = set()
-    stack: list[Any] = list(values)
-    while stack:
-        value = stack.pop()
-        if id(value) in seen:
-            continue
-        seen.add(id(value))
-        if isinstance(value, types.FunctionType):
-            if value.__module__ == "__main__":
-                stack.append(value.__code__)
-                new = {n for n in value.__code__.co_names if n in value.__globals__} - found
-                found |= new
-                stack.extend(value.__globals__[n] for n in new)
-                stack.extend(c.cell_contents for c in value.__closure__ or () if _filled(c))
-        elif isinstance(value, types.CodeType):
-            found |= set(value.co_names)
-            stack.extend(c for c in value.co_consts if isinstance(c, types.CodeType))
-        elif isinstance(value, type):
-            if value.__module__ == "__main__":
-                stack.extend(vars(value).values())
-        elif type(value).__module__ == "__main__":
-            stack.append(type(value))
-    return found
-
-
-def _filled(cell: types.CellType) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018 - an empty cell raises
-    except ValueError:
-        return False
-    return True
+    def altered(self, lost: Mapping[str, tuple[object, str]]) -> frozenset[str]:
+        """The names among those forgotten that still hold the same object with another content."""
+        found = set()
+        for name, (value, digest) in lost.items():
+            if self.user.get(name) is not value or name in self._known:
+                continue
+            try:
+                if self.fingerprint(name) != digest:
+                    found.add(name)
+            except Unhashable:
+                found.add(name)
+        return frozenset(found)

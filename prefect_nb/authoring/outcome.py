@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import ast
 import types
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
+from prefect_nb.analysis.names import analyze
 from prefect_nb.authoring import hidden
-from prefect_nb.errors import ResultUnavailable, Unstorable
+from prefect_nb.authoring.namespace import Namespace
+from prefect_nb.errors import ResultUnavailable, Unhashable, Unstorable
 from prefect_nb.protocols import ResultRow
 from prefect_nb.results.vault import Vault
 
@@ -49,6 +51,14 @@ class Outcome:
         Whether the values hold states of generators or settings to put back.
     cost_s : float
         Seconds the body took.
+    mutated : tuple of str
+        The names among `names` that were changed in place and not bound.
+    groups : tuple of tuple of str
+        Names whose values share memory.
+    carried : mapping
+        Names of other cells stored with these because they share memory with them, with their fingerprints.
+    size : int
+        Estimated bytes of the values.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -60,6 +70,14 @@ class Outcome:
     outputs: tuple[Mapping[str, Any], ...] = ()
     hidden: bool = False
     cost_s: float = 0.0
+    mutated: tuple[str, ...] = ()
+    groups: tuple[tuple[str, ...], ...] = ()
+    carried: Mapping[str, str] = field(default_factory=dict)
+    size: int = 0
+
+    def group(self, name: str) -> tuple[str, ...]:
+        """The other names whose values share memory with this one's."""
+        return next((tuple(n for n in g if n != name) for g in self.groups if name in g), ())
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able form."""
@@ -73,6 +91,10 @@ class Outcome:
             "outputs": [dict(o) for o in self.outputs],
             "hidden": self.hidden,
             "cost_s": self.cost_s,
+            "mutated": list(self.mutated),
+            "groups": [list(g) for g in self.groups],
+            "carried": dict(self.carried),
+            "size": self.size,
         }
 
     @classmethod
@@ -84,6 +106,8 @@ class Outcome:
                 "defined": tuple(plain["defined"]),
                 "deleted": tuple(plain["deleted"]),
                 "outputs": tuple(plain["outputs"]),
+                "mutated": tuple(plain.get("mutated", ())),
+                "groups": tuple(tuple(g) for g in plain.get("groups", ())),
             }
         )
 
@@ -124,17 +148,7 @@ def save_outcome(
             continue
         rows.append(row)
         break
-    done = Outcome(
-        names=outcome.names,
-        modules=outcome.modules,
-        defined=outcome.defined,
-        unstorable=unstorable,
-        deleted=outcome.deleted,
-        values=address,
-        outputs=outcome.outputs,
-        hidden=bool(states),
-        cost_s=outcome.cost_s,
-    )
+    done = replace(outcome, unstorable=unstorable, values=address, hidden=bool(states))
     record, row = vault.save(done.to_plain(), namespace=namespace)
     rows.append(row)
     return done, record, tuple(rows)
@@ -163,7 +177,7 @@ def read_outcome(vault: Vault, address: str) -> Outcome:
     return Outcome.from_plain(plain)
 
 
-def definitions(code: str, wanted: tuple[str, ...]) -> list[ast.stmt]:
+def definitions(tree: ast.Module, wanted: Collection[str]) -> list[ast.stmt]:
     """The top-level statements of a cell that define `wanted` functions, classes and lambdas, with its imports.
 
     Raises
@@ -171,7 +185,7 @@ def definitions(code: str, wanted: tuple[str, ...]) -> list[ast.stmt]:
     ResultUnavailable
         If one of them is defined in a way that cannot be replayed alone.
     """
-    tree, found = ast.parse(code), set[str]()
+    found: set[str] = set()
     statements: list[ast.stmt] = []
     for node in tree.body:
         match node:
@@ -189,22 +203,51 @@ def definitions(code: str, wanted: tuple[str, ...]) -> list[ast.stmt]:
     return statements
 
 
-def put_back(vault: Vault, outcome: Outcome, code: str, filename: str, namespace: dict[str, Any]) -> None:
+def put_back(vault: Vault, outcome: Outcome, tree: ast.Module, filename: str, ns: Namespace) -> None:
     """Bind modules and definitions of an outcome again, and set the hidden states that it left.
 
-    Data is not bound here: it is promised, and loaded when somebody reads it.
+    Data is not bound here: it has been promised, and is loaded when somebody reads it. A definition that is already
+    there stays the object that it is.
 
     Raises
     ------
     ResultUnavailable
-        If a definition cannot be replayed or the stored states cannot be read.
+        If a definition cannot be replayed, or would not be what it was, or the stored states cannot be read.
     """
+    namespace = ns.user
     for name, module in outcome.modules.items():
-        namespace[name] = import_module(module)
-    if outcome.defined:
-        tree = ast.Module(definitions(code, outcome.defined), [])
-        exec(compile(tree, filename, "exec"), namespace)  # noqa: S102 - the user's own cell
+        try:
+            namespace[name] = import_module(module)
+        except ImportError as error:
+            raise ResultUnavailable(f"module {module} cannot be imported: {error}", hint="run its cell again") from None
+    wanted = [name for name in outcome.defined if not _is_there(ns, name, outcome.names[name])]
+    if wanted:
+        _define(ns, definitions(tree, wanted), filename)
+        for name in wanted:
+            ns.forget((name,))
+            if not _is_there(ns, name, outcome.names[name]):
+                told = f"the definition of {name} comes out differently"
+                raise ResultUnavailable(told, hint="run its cell again")
     if outcome.hidden:
         stored = vault.load(outcome.values, namespace=namespace)
         if isinstance(stored, dict):
             hidden.put_back(stored["hidden"])
+
+
+def _is_there(ns: Namespace, name: str, digest: str) -> bool:
+    if name not in ns.user or not digest:
+        return False
+    try:
+        return ns.fingerprint(name) == digest
+    except Unhashable:
+        return False
+
+
+def _define(ns: Namespace, statements: list[ast.stmt], filename: str) -> None:
+    needed = analyze(ast.unparse(ast.Module(statements, [])))
+    ns.materialize(needed.reads | needed.defers)
+    try:
+        exec(compile(ast.Module(statements, []), filename, "exec"), cast("dict[str, Any]", ns.user))  # noqa: S102 - the user's own cell
+    except Exception as error:  # the user's own decorators, defaults and bases
+        told = f"its definitions cannot be replayed: {type(error).__name__}: {error}"
+        raise ResultUnavailable(told, hint="run the cell again") from None

@@ -10,8 +10,10 @@ import ast
 from typing import Any
 
 from prefect_nb.analysis.cells import split
+from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.calls import Caller, calling
-from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.document import CellInfo, Seen
+from prefect_nb.authoring.footprint import SHELL
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.states import StateType
 from prefect_nb.errors import NotAvailable, ResultUnavailable
@@ -19,6 +21,7 @@ from prefect_nb.errors import NotAvailable, ResultUnavailable
 __all__ = ["PlainCells"]
 
 REFUSAL = "__prefect_nb_refusal__"
+_ABSENT = object()
 
 
 class PlainCells:
@@ -35,6 +38,8 @@ class PlainCells:
         self._now: CellInfo | None = None
         self._refusal: NotAvailable | None = None
         self._caller: Any = None
+        self._before: dict[str, Any] = {}
+        self._reached: frozenset[str] = frozenset()
 
     def install(self) -> None:
         """Watch the shell's cells."""
@@ -79,8 +84,15 @@ class PlainCells:
                 self._refuse(NotAvailable(error.message, hint=error.hint))
         if flow.opened and (missing := self._missing(cell)) is not None:
             self._refuse(missing)
+        self._before_values()
         self._caller = calling(Caller(flow, None, cell.id))
         self._caller.__enter__()
+
+    def _before_values(self) -> None:
+        flow, cell = self._flow, self._now
+        assert cell is not None
+        self._reached = flow.ns.reached(cell.names)
+        self._before = {n: v for n, v in flow.shell.user_ns.items() if not SHELL.fullmatch(n)}
 
     def _refuse(self, error: NotAvailable) -> None:
         self._refusal = error
@@ -109,12 +121,33 @@ class PlainCells:
         if cell is None:
             return
         self._caller.__exit__(None, None, None)
-        flow.ns.ran(cell.names)
-        if cell.names is not None and self._refusal is None:
-            touched = cell.names.writes | cell.names.mutates
-            flow.ns.wrote_plain(cell.id, touched)
-            for name in cell.names.deletes:
-                flow.ns.drop(name)
+        if self._refusal is None:
+            self._note(cell)
+        else:
+            flow.ns.ran(cell.names, self._reached)
         flow.executed.add(cell.id)
-        flow.turns[cell.id] = flow.turns.get(cell.id, 0) + 1
         self._now = self._refusal = None
+
+    def _note(self, cell: CellInfo) -> None:
+        """What the cell bound, deleted and changed counts as its version, whatever its source let expect."""
+        flow, ns = self._flow, self._flow.ns
+        lost = ns.ran(cell.names, self._reached)
+        user = flow.shell.user_ns
+        names = cell.names or Names()
+        now = {n: v for n, v in user.items() if not SHELL.fullmatch(n)}
+        bound = {n for n, v in now.items() if self._before.get(n, _ABSENT) is not v} | (names.must_write & now.keys())
+        gone = {n for n in self._before if n not in now}
+        altered = ns.altered({n: k for n, k in lost.items() if n not in bound})
+        changed = altered | {n for n in names.mutates & now.keys() if n not in bound and n not in lost}
+        ns.wrote_plain(cell.id, bound | changed)
+        for name in gone:
+            ns.drop(name)
+        seen = Seen(
+            cell.shape,
+            writes=frozenset(bound) - names.writes,
+            deletes=frozenset(gone) & names.deletes,
+            mutates=frozenset(changed),
+        )
+        flow.document.learn(cell.id, seen)
+        flow.turns[cell.id] = flow.turns.get(cell.id, 0) + 1
+        flow.shapes[cell.id] = cell.shape

@@ -1,37 +1,30 @@
-"""Earlier results: whether one fits a key now, and how a new one is written down so that a later key can find it.
+"""Earlier results: whether one fits a key now.
 
 The decision itself is made by :func:`prefect_nb.core.plan.decide`; this room only collects what it asks about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_nb.analysis import reads
-from prefect_nb.analysis.purity import Verdict, judge
-from prefect_nb.analysis.values import size_of
-from prefect_nb.authoring import hidden
-from prefect_nb.authoring.attempt import Tried
-from prefect_nb.authoring.document import CellInfo
-from prefect_nb.authoring.keys import Keyed, combine, is_code
+from prefect_nb.authoring.keys import Keyed, combine
 from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.authoring.outcome import RESULT, Outcome, is_definition, save_outcome
-from prefect_nb.authoring.outputs import to_plain
-from prefect_nb.authoring.transaction import Changes
 from prefect_nb.core.plan import Candidate, Question, decide
 from prefect_nb.core.reasons import Reason
 from prefect_nb.core.spec import TaskKind, TaskSpec
-from prefect_nb.engine.session import Attachments
-from prefect_nb.errors import PrefectNBError, StoreFull, Unhashable
 from prefect_nb.protocols import Entry
 from prefect_nb.wiring import now
 
-__all__ = ["Finding", "Found", "Record", "Wish", "look_up", "recorded"]
+__all__ = ["NOTES", "RESTING", "Finding", "Found", "Wish", "changed_reads", "declared", "look_up"]
 
-_LARGE = 64 << 20
-_BYTES_PER_S = 200 << 20
+NOTES = ("impure", "declared")
+"""Rows of a manifest that are no reads."""
+
+RESTING = ("impure", "rng")
+"""Rows that let a second execution give something else, though nothing that is watched changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +43,12 @@ class Found:
     run: str
     age_s: float
     question: Question
+    manifests: Mapping[str, tuple[Mapping[str, Any], ...]]
+
+    @property
+    def manifest(self) -> tuple[Mapping[str, Any], ...]:
+        """What the body had read outside the namespace."""
+        return self.manifests.get(self.result, ())
 
     def without(self, why: str) -> Finding | Found:
         """The next best answer, when this result could not be read."""
@@ -57,7 +56,7 @@ class Found:
         recovering = self.question.recovering
         if recovering is not None and recovering.result == self.result:
             recovering = replace(recovering, available=why)
-        return _answer(replace(self.question, candidates=left, recovering=recovering))
+        return _answer(replace(self.question, candidates=left, recovering=recovering), self.manifests)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +86,11 @@ def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding
     at = now()
     entries = flow.entries(keyed.code_key, keyed.key)
     candidates, impure = [], ""
-    declared = _declared(flow, spec)
+    named = declared(flow, spec)
     for entry in entries:
-        rows = [m for m in entry.manifest if m["kind"] not in ("impure", "declared")]
         because = next((str(m["name"]) for m in entry.manifest if m["kind"] == "impure"), "")
-        change, kind = _changed(rows)
-        if not change and _redeclared(entry, declared):
+        change, kind = changed_reads(entry.manifest)
+        if not change and _redeclared(entry, named):
             change, kind = "named in --files or --env", "file"
         impure = impure or because
         candidates.append(
@@ -126,27 +124,31 @@ def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding
         settings_only=wish.settings_only,
         recomputed_upstream=wish.recomputed,
     )
-    return _answer(question)
+    return _answer(question, {e.result: e.manifest for e in entries})
 
 
-def _answer(question: Question) -> Finding | Found:
+def _answer(question: Question, manifests: Mapping[str, tuple[Mapping[str, Any], ...]]) -> Finding | Found:
     decision = decide(question)
     reuse = decision.reuse
     if decision.run or reuse is None:
         return Finding(decision.reason)
-    return Found(decision.reason, reuse.result, reuse.run, max(0.0, question.now - reuse.created_at), question)
+    return Found(
+        decision.reason, reuse.result, reuse.run, max(0.0, question.now - reuse.created_at), question, manifests
+    )
 
 
-def _changed(rows: list[Mapping[str, Any]]) -> tuple[str, str]:
+def changed_reads(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     """The first thing that a body read and that differs now, with its kind; empty when everything holds."""
     for row in rows:
+        if row["kind"] in NOTES:
+            continue
         read = reads.Read(**row)
         if not reads.holds(read):
             return read.name, {"env": "environment", "rng": "rng"}.get(read.kind, "file")
     return "", ""
 
 
-def _declared(flow: LiveFlow, spec: TaskSpec) -> str:
+def declared(flow: LiveFlow, spec: TaskSpec) -> str:
     """The declared files and variables as they are now, as one digest."""
     if not (spec.files or spec.env):
         return ""
@@ -154,113 +156,6 @@ def _declared(flow: LiveFlow, spec: TaskSpec) -> str:
     return combine((r.kind, r.name, r.digest) for r in found)
 
 
-def _redeclared(entry: Entry, declared: str) -> bool:
+def _redeclared(entry: Entry, named: str) -> bool:
     """Whether what --files and --env name differs from when the entry was made."""
-    return next((str(m["digest"]) for m in entry.manifest if m["kind"] == "declared"), "") != declared
-
-
-# --- writing ---------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """A success written down: its outcome, address, what goes into the commit, and why it is not reusable, if so."""
-
-    outcome: Outcome
-    address: str
-    attachments: Attachments
-    note: str
-
-
-def recorded(flow: LiveFlow, cell: CellInfo, keyed: Keyed, changes: Changes, tried: Tried, cost: float) -> Record:
-    """Write what a body left behind; a value that cannot be written costs its reuse, never the success.
-
-    Raises
-    ------
-    StoreFull
-        If the disk is full.
-    """
-    verdict = judge(cell.code, {**flow.shell.user_ns, **tried.transaction.before})
-    outcome, values, problems = _survey(flow, changes, tried, cost)
-    problems += [f"{name}: {why}" for name, why in changes.unhashable.items()]
-    hidden_after = {
-        **hidden.changed(tried.generators, hidden.generators()),
-        **hidden.changed(tried.settings, hidden.settings()),
-    }
-    if tried.result:
-        values[RESULT] = tried.result[0]
-    try:
-        outcome, address, rows = save_outcome(flow.vault, outcome, values, hidden_after, flow.shell.user_ns)
-    except StoreFull:
-        raise
-    except PrefectNBError as error:
-        return Record(outcome, "", Attachments(), f"not stored: {error.message}")
-    problems += [f"{n} cannot be stored: {why}" for n, why in outcome.unstorable.items() if n != RESULT]
-    unstable = tried.observer.unstable()
-    problems += [f"{r.name} changed while it was read" for r in unstable]
-    if keyed.uncacheable:
-        problems.append(keyed.uncacheable)
-    if problems or not keyed.key:
-        return Record(outcome, address, Attachments(results=rows), "not reusable: " + "; ".join(problems[:3]))
-    entry = Entry(
-        key=keyed.key,
-        code_key=keyed.code_key,
-        task=cell.spec.name if cell.spec else "",
-        flow=flow.name,
-        run=flow.session.run.id,
-        result=address,
-        created_at=now(),
-        cost_s=cost,
-        manifest=_manifest(flow, cell, tried, verdict),
-        parts=keyed.parts,
-    )
-    flow.learned(keyed.code_key, keyed.key)
-    return Record(outcome, address, Attachments(results=rows, entries=(entry,)), "")
-
-
-def _survey(flow: LiveFlow, changes: Changes, tried: Tried, cost: float) -> tuple[Outcome, dict[str, Any], list[str]]:
-    """Sort what was bound into data, modules and definitions, each with a fingerprint."""
-    names: dict[str, str] = {}
-    modules: dict[str, str] = {}
-    defined: list[str] = []
-    values: dict[str, Any] = {}
-    problems: list[str] = []
-    for name, value in changes.bound.items():
-        try:
-            names[name] = flow.ns.fingerprint(name)
-        except Unhashable as error:
-            problems.append(error.message)
-            names[name] = ""
-        if is_code(value) and type(value).__name__ == "module":
-            modules[name] = value.__name__
-        elif is_definition(value):
-            defined.append(name)
-        else:
-            values[name] = value
-    large = sum(size_of(v) for v in values.values())
-    if large > _LARGE and cost < large / _BYTES_PER_S / 4:
-        problems.append(f"{large >> 20} MB are cheaper to compute again than to store")
-        values = {}
-        names = {n: d for n, d in names.items() if n not in values}
-    outcome = Outcome(
-        names=names,
-        modules=modules,
-        defined=tuple(defined),
-        deleted=tuple(changes.deleted),
-        outputs=tuple(to_plain(tried.outputs)),
-        cost_s=cost,
-    )
-    return outcome, values, problems
-
-
-def _manifest(flow: LiveFlow, cell: CellInfo, tried: Tried, verdict: Verdict) -> tuple[dict[str, Any], ...]:
-    rows: list[dict[str, Any]] = [
-        {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns}
-        for r in tried.observer.reads()
-    ]
-    causes = [c.wording for c in (*verdict.causes, *tried.observer.taints())]
-    if causes:
-        rows.append({"kind": "impure", "name": "; ".join(dict.fromkeys(causes))[:500], "digest": ""})
-    if cell.spec is not None and (declared := _declared(flow, cell.spec)):
-        rows.append({"kind": "declared", "name": "--files, --env", "digest": declared})
-    return tuple(rows)
+    return next((str(m["digest"]) for m in entry.manifest if m["kind"] == "declared"), "") != named

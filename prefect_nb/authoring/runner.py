@@ -7,9 +7,11 @@ inside the kernel's execute request, in its main thread.
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from IPython.core.error import UsageError as MagicUsageError
@@ -20,13 +22,16 @@ from prefect_nb.authoring import attempt as attempts
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.capture import NOTHING, replay
+from prefect_nb.authoring.diagnoses import Diagnosis, running_diagnoses, static_diagnoses
 from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.effects import Effects
+from prefect_nb.authoring.inputs import Inputs
 from prefect_nb.authoring.keys import Keyed, cell_key
 from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.authoring.namespace import Version
-from prefect_nb.authoring.outcome import RESULT, Outcome, put_back, read_outcome
+from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome
 from prefect_nb.authoring.outputs import from_plain
-from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up, recorded
+from prefect_nb.authoring.record import recorded
+from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
 from prefect_nb.authoring.tracebacks import present
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Resolve
@@ -40,15 +45,6 @@ from prefect_nb.views.words import duration
 from prefect_nb.wiring import now
 
 __all__ = ["CellRunner"]
-
-
-@dataclass(slots=True)
-class _Ran:
-    """What a cell used when it last ended well in this kernel; as long as that holds, it is fresh."""
-
-    digest: str
-    inputs: Mapping[str, str]
-    made: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -81,7 +77,8 @@ class CellRunner:
 
     def __init__(self, flow: LiveFlow) -> None:
         self.flow = flow
-        self._ran: dict[str, _Ran] = {}
+        self.inputs = Inputs(flow)
+        self._effects = Effects(flow, self.inputs)
 
     async def __call__(self, line: str, cell: str) -> None:
         """Run one task cell that the front end asked for; raises what its body raised.
@@ -101,12 +98,30 @@ class CellRunner:
         self._conclude(job, visit)
 
     async def pull(self, cell: CellInfo, *, fresh: bool = False) -> Visit | None:
-        """Bring a task cell up to date inside somebody else's request; its last visit, None if it was fresh."""
-        if not fresh and self._is_fresh(cell):
+        """Bring a task cell up to date inside another one's request; its last visit, None if nothing had to be done."""
+        if not fresh and self.inputs.settled(cell):
             return None
         job = self._job(cell, pulled=True)
         job.fresh = job.fresh or fresh
         return await self._visit(job)
+
+    async def bring(self, cell: CellInfo) -> None:
+        """Execute a task unless it would find all as it is; what it needs and cannot have is told, not raised."""
+        if self.inputs.reusable(cell):
+            return
+        try:
+            await self._visit(self._job(cell, pulled=True))
+        except NotAvailable as error:
+            name = cell.spec.name if cell.spec is not None else cell.id
+            print(f"{name}: {error.message}", file=sys.stderr)
+
+    def stale(self) -> frozenset[str]:
+        """The ids of tasks that never ran in this kernel, or rest on something that changed since."""
+        return self.inputs.stale()
+
+    def diagnoses(self) -> Iterator[Diagnosis]:
+        """What a person should know about the cells, from source, graph and execution."""
+        return chain(static_diagnoses(self.flow.document), running_diagnoses(), self._effects.diagnoses())
 
     # --- before ------------------------------------------------------------------------------------------------------
 
@@ -126,26 +141,29 @@ class CellRunner:
 
     async def _visit(self, job: _Job) -> Visit:
         flow, document = self.flow, self.flow.document
-        graph = document.graph
-        for ancestor in graph.ancestors(job.cell.id):
+        for ancestor in document.careful.ancestors(job.cell.id):
             above = document.cell(ancestor)
-            if above is not None and above.spec is not None and not self._is_fresh(above):
+            if above is not None and above.spec is not None:
                 await self.pull(above)
-        job.producers = {n: p for n in job.names.reads if (p := graph.producer(job.cell.id, n)) is not None}
         session = flow.session
         upstream = self._upstream(job)
         blocked = any(session.run.visits[u].state.type is not StateType.COMPLETED for u in upstream)
-        hidden = self._hide_forward_reads(job)
+        hidden: dict[str, Any] = {}
         try:
             if not blocked:
                 await self._inputs(job)
-                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, flow.place.root)
+                hidden = self._effects.hide(job.cell, job.producers)
+                learned = document.learned_reads(job.cell)
+                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, (flow.place.root, learned))
                 recovered = self._recover(job)
                 if recovered is not None:
                     return recovered
-            return await self._plan(job, upstream)
+            visit = await self._plan(job, upstream)
         finally:
-            flow.shell.user_ns.update({n: v for n, v in hidden.items() if n not in flow.shell.user_ns})
+            self._effects.unhide(hidden)
+        if visit.state.type is not StateType.COMPLETED or visit.state.name is StateName.SKIPPED:
+            self._effects.ended_badly(job.cell)
+        return visit
 
     def _upstream(self, job: _Job) -> tuple[VisitId, ...]:
         run, found = self.flow.session.run, []
@@ -160,50 +178,21 @@ class CellRunner:
                 found.append(visit.id)
         return tuple(found)
 
-    def _hide_forward_reads(self, job: _Job) -> dict[str, Any]:
-        """A name that only a later cell binds is never taken from what an earlier execution left behind."""
-        graph = self.flow.document.graph
-        forward = [p.name for p in graph.problems if p.code == "FORWARD_READ" and p.node == job.cell.id]
-        user = self.flow.shell.user_ns
-        self.flow.ns.materialize(forward)
-        return {n: user.pop(n) for n in forward if n in user and self.flow.ns.writer(n) is not None}
-
     async def _inputs(self, job: _Job) -> None:
-        """Put every input back to the version that its edge names."""
+        """Put every input back to the version that its edge names; a version that was never stored is made again."""
         flow = self.flow
-        for name, producer in sorted(job.producers.items()):
-            above = flow.document.cell(producer)
-            if above is None:
-                continue
-            if flow.ns.put_back(producer, name):
-                continue
-            if above.spec is None:
-                if producer not in flow.executed or name in flow.ns:
-                    raise flow.ns.missing(producer, name)
-                continue
-            if above.names is not None and name in above.names.must_write:
-                await self.pull(above, fresh=True)
-                flow.ns.put_back(producer, name)
-
-    def _is_fresh(self, cell: CellInfo) -> bool:
-        ran = self._ran.get(cell.id)
-        if ran is None or ran.digest != cell.digest or cell.spec is None or cell.id in self.flow.forced:
-            return False
-        visit = self.flow.session.run.visit(cell.spec.name)
-        if visit is None or visit.state.type is not StateType.COMPLETED or visit.invalid:
-            return False
-        return self._input_versions(cell) == ran.inputs
-
-    def _input_versions(self, cell: CellInfo) -> dict[str, str]:
-        """The current version of each input, by the cell that makes it; a plain cell's by how often it ran."""
-        graph, found = self.flow.document.graph, {}
-        for name in cell.names.reads if cell.names else ():
-            producer = graph.producer(cell.id, name)
+        again: set[str] = set()
+        while True:
+            graph = flow.document.graph  # what ran in between may have shown other edges
+            job.producers = dict(graph.inputs(job.cell.id)) if job.cell.id in graph else {}
+            producer = self._effects.put_back(job.producers)
             if producer is None:
-                continue
-            version = self.flow.ns.version(producer, name)
-            found[name] = version.fingerprint if version else f"{producer}@{self.flow.turns.get(producer, 0)}"
-        return found
+                return
+            above = flow.document.cell(producer)
+            if above is None or producer in again:
+                return
+            again.add(producer)
+            await self.pull(above, fresh=True)
 
     # --- the machine's orders ----------------------------------------------------------------------------------------
 
@@ -267,7 +256,7 @@ class CellRunner:
         while isinstance(finding, Found):
             try:
                 outcome = read_outcome(self.flow.vault, finding.result)
-                self._apply(job, outcome)
+                self._effects.apply(job.cell, outcome, (job.body.tree, job.body.filename), finding.manifest)
             except ResultUnavailable as error:
                 finding = finding.without(error.message)
             else:
@@ -316,7 +305,6 @@ class CellRunner:
             flow.session.post(returned, attachments=attachments)
         else:
             stuck = tried.transaction.rollback()
-            flow.ns.ran(job.names)
             flow.failed[job.spec.name] = tried.left
             job.failure, job.traceback = end.error, end.traceback
             if stuck:
@@ -334,45 +322,10 @@ class CellRunner:
         assert visit is not None
         assert job.keyed is not None
         changes = tried.transaction.changes()
-        flow.ns.ran(job.names)
-        record = recorded(flow, job.cell, job.keyed, changes, tried, cost)
-        self._made(job, record.outcome, changes.bound)
+        record = recorded(flow, job.cell, job.keyed, changes, (tried, job.body.tree, cost))
+        self._effects.made(job.cell, record, changes, tried)
         event = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=record.address, note=record.note)
         return event, record.attachments
-
-    # --- after -------------------------------------------------------------------------------------------------------
-
-    def _made(self, job: _Job, outcome: Outcome, bound: Mapping[str, Any]) -> None:
-        ns = self.flow.ns
-        for name in bound:
-            digest = outcome.names.get(name, "")
-            stored = name not in outcome.unstorable and name not in outcome.modules and name not in outcome.defined
-            ns.made(Version(job.cell.id, name, digest, outcome.values if stored else ""))
-        self._note_ran(job, tuple(bound))
-
-    def _apply(self, job: _Job, outcome: Outcome) -> None:
-        """Make an earlier success this cell's success: bind, unbind, define, and put hidden states back."""
-        flow = self.flow
-        before = self._ran.get(job.cell.id)
-        put_back(flow.vault, outcome, job.body.source, job.body.filename, flow.shell.user_ns)
-        for name in before.made if before else ():
-            if name not in outcome.names and flow.ns.writer(name) == job.cell.id:
-                flow.ns.drop(name)
-        for name in outcome.deleted:
-            flow.ns.drop(name)
-        for name, digest in outcome.names.items():
-            version = Version(job.cell.id, name, digest, outcome.values)
-            if name in outcome.modules or name in outcome.defined:
-                flow.ns.made(Version(job.cell.id, name, digest))
-            else:
-                flow.ns.promise(version)
-        self._note_ran(job, tuple(outcome.names))
-
-    def _note_ran(self, job: _Job, made: tuple[str, ...]) -> None:
-        flow = self.flow
-        flow.executed.add(job.cell.id)
-        flow.turns[job.cell.id] = flow.turns.get(job.cell.id, 0) + 1
-        self._ran[job.cell.id] = _Ran(job.cell.digest, self._input_versions(job.cell), made)
 
     def _show(self, job: _Job, outcome: Outcome, note: str) -> None:
         if job.pulled:

@@ -1,8 +1,8 @@
 """A body as a transaction on the namespace: what it changed, and how to undo that.
 
-Before the body: which names exist, and an image of each input that it might change in place. After it: what was bound,
-unbound and changed; or, if it failed, everything as it was. An input too large to copy and not stored is *guarded*: a
-change is noticed and told, but cannot be undone.
+Before the body: which names exist, and an image of each input that it might change in place, with everything that
+shares memory with one. After it: what was bound, unbound and changed; or, if it failed, everything as it was. An input
+too large to copy and not stored is *guarded*: a change is noticed and told, but cannot be undone.
 
 Knows the namespace and values; not the shell's loop, not the engine.
 """
@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import ast
 import copy
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
-from prefect_nb.authoring.keys import is_code
-from prefect_nb.authoring.namespace import Namespace, Version, late_names
+from prefect_nb.authoring.footprint import SHELL, late_names
+from prefect_nb.authoring.namespace import Namespace, Version
+from prefect_nb.authoring.sharing import is_code
 from prefect_nb.errors import Unhashable
 
 __all__ = ["Changes", "Transaction"]
 
 BUDGET = 256 << 20
-_SHELL = re.compile(r"_+|_i+|_i?\d+|In|Out|_[oid]h|exit|quit|get_ipython|open|__\w+__")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +41,18 @@ class Changes:
         The names among `bound` that it changed in place.
     unhashable : mapping
         Inputs whose change could not be checked, and why.
+    unforeseen : frozenset of str
+        The names among `mutated` that were no inputs: their content before is not in the key.
+    state : frozenset of str
+        Functions and classes that keep a state of their own, which it changed.
     """
 
     bound: Mapping[str, Any]
     deleted: frozenset[str]
     mutated: frozenset[str]
     unhashable: Mapping[str, str] = field(default_factory=dict)
+    unforeseen: frozenset[str] = frozenset()
+    state: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,17 +82,20 @@ class Transaction:
     def __init__(self, ns: Namespace, names: Names, tree: ast.Module, producers: Mapping[str, str]) -> None:
         self._ns = ns
         self._names = names
-        self.before = {n: v for n, v in ns.user.items() if not _SHELL.fullmatch(n)}
+        self.before = {n: v for n, v in ns.user.items() if not SHELL.fullmatch(n)}
+        self.reached = ns.reached(names)
         self._images: dict[str, _Image] = {}
         self._unhashable: dict[str, str] = {}
+        self._copies: dict[int, Any] = {}
         inputs = {n for n in names.reads | names.deletes if n in ns.user}
         inputs |= {n for n in late_names(ns.user.get(n) for n in inputs) if n in ns.user}
         looked_at = _only_looked_at(tree)
-        for name in sorted(inputs):
-            value = ns.user[name]
-            if is_code(value) or is_immutable(value) or (name in looked_at and _frame(value)):
-                continue
-            self._take(name, value, producers.get(name, ""))
+        passive = {n for n in inputs if n in looked_at and _frame(ns.user[n])}
+        self.inputs = frozenset(inputs)
+        for name in sorted(ns.linked(inputs - passive) - passive):
+            value = ns.user.get(name)
+            if not is_immutable(value):
+                self._take(name, value, producers.get(name) or ns.writer(name) or "")
 
     @property
     def guarded(self) -> tuple[str, ...]:
@@ -98,66 +106,138 @@ class Transaction:
         try:
             digest = self._ns.fingerprint(name)
         except Unhashable as error:
-            self._unhashable[name] = error.message
+            if not is_code(value):
+                self._unhashable[name] = error.message
             return
         version = self._ns.version(producer, name)
         if version is not None and version.address and version.fingerprint == digest:
             self._images[name] = _Image(value, digest, stored=version)
             return
-        copied, guarded = None, size_of(value) > BUDGET
-        if not guarded:
-            try:
-                copied = copy.deepcopy(value)
-            except Exception:  # any class may refuse to be copied in its own way
-                guarded = True
-        self._images[name] = _Image(value, digest, copied=copied, guarded=guarded)
+        if size_of(value) > BUDGET and not _frame(value):
+            self._images[name] = _Image(value, digest, guarded=True)
+            return
+        try:
+            copied = self._copy(value)
+        except Exception:  # any class may refuse to be copied in its own way
+            self._images[name] = _Image(value, digest, guarded=True)
+        else:
+            self._images[name] = _Image(value, digest, copied=copied)
+
+    def _copy(self, value: Any) -> object:
+        if is_code(value):
+            return [copy.deepcopy(part, self._copies) for part in _state_of(value)]
+        if type(value).__module__.startswith("pandas") and _frame(value):
+            return value.copy(deep=False)  # both copy on write
+        return copy.deepcopy(value, self._copies)
+
+    # --- after it returned -------------------------------------------------------------------------------------------
 
     def changes(self) -> Changes:
-        """What the body did to the namespace, by looking, not by guessing."""
-        user, before = self._ns.user, self.before
-        now = {n: v for n, v in user.items() if not _SHELL.fullmatch(n)}
+        """What the body did to the namespace, by looking, not by guessing; fingerprints of what it left are known."""
+        ns, before = self._ns, self.before
+        now = {n: v for n, v in ns.user.items() if not SHELL.fullmatch(n)}
+        lost = ns.ran(self._names, self.reached)
         deleted = frozenset(n for n in before if n not in now)
         bound = {n: v for n, v in now.items() if n not in before or before[n] is not v or n in self._names.writes}
         mutated: set[str] = set()
         for name, image in self._images.items():
-            if self._changed(image):
-                mutated |= {n for n, v in now.items() if v is image.value}
-                mutated |= {name} & set(now)
-        bound |= {n: now[n] for n in mutated}
-        return Changes(bound, deleted, frozenset(mutated), self._unhashable)
+            if self._changed(name, image):
+                mutated |= {n for n, v in now.items() if v is image.value} | ({name} & set(now))
+        unforeseen = ns.altered({n: k for n, k in lost.items() if n not in self._images and n not in bound})
+        mutated |= unforeseen
+        self._keep(frozenset(bound) | deleted, frozenset(mutated))
+        state = frozenset(n for n in mutated if is_code(now[n]) and n not in bound)
+        bound |= {n: now[n] for n in mutated - state}
+        return Changes(bound, deleted, frozenset(mutated), self._unhashable, unforeseen, state)
 
-    def left(self) -> dict[str, Any]:
-        """What the body bound so far, and its inputs, for people who ask why it failed."""
-        user, before = self._ns.user, self.before
-        new = {n: v for n, v in user.items() if not _SHELL.fullmatch(n) and (n not in before or before[n] is not v)}
-        return {**{n: user[n] for n in self._names.reads if n in user}, **new}
+    def _keep(self, replaced: frozenset[str], mutated: frozenset[str]) -> None:
+        """Hold what plain cells had made of the names that this body replaced or changed."""
+        for name in replaced | mutated:
+            if name not in self.before:
+                continue
+            value, image = self.before[name], self._images.get(name)
+            if name in mutated:
+                if image is not None and image.copied is not None and not is_code(value):
+                    self._ns.keep(name, image.copied, image.digest)
+                continue
+            try:
+                self._ns.keep(name, value, image.digest if image is not None else fingerprint(value))
+            except Unhashable:
+                self._ns.keep(name, value, "")
 
-    def _changed(self, image: _Image) -> bool:
+    def _changed(self, name: str, image: _Image) -> bool:
+        if image.copied is not None and _same_blocks(image.value, image.copied):
+            self._ns.confirm(name, image.value, image.digest)
+            return False
         try:
-            return fingerprint(image.value) != image.digest
+            digest = fingerprint(image.value)
         except Unhashable:
             return True
+        self._ns.confirm(name, image.value, digest)
+        return digest != image.digest
+
+    # --- after it did not --------------------------------------------------------------------------------------------
 
     def rollback(self) -> tuple[str, ...]:
         """Put every name and every input back as it was; the inputs that could not be."""
         user, stuck = self._ns.user, []
-        for name in [n for n in user if not _SHELL.fullmatch(n) and n not in self.before]:
+        for name in [n for n in user if not SHELL.fullmatch(n) and n not in self.before]:
             del user[name]
         user.update(self.before)
+        lost = self._ns.ran(self._names, self.reached)
         for name, image in self._images.items():
-            if not self._changed(image):
+            if user.get(name) is not image.value or not self._changed(name, image):
                 continue
-            if image.stored is not None:
-                for other in [n for n, v in user.items() if v is image.value]:
-                    self._ns.drop(other)
-                self._ns.promise(image.stored)
-                self._ns.materialize((name,))
+            if is_code(image.value):
+                stuck += [] if _refill_state(image.value, image.copied) else [name]
+            elif image.stored is not None:
+                self._reload(image)
             elif image.guarded:
                 stuck.append(name)
             elif not _refill(image.value, image.copied):
                 for other in [n for n, v in user.items() if v is image.value]:
                     user[other] = image.copied
+        stuck += sorted(self._ns.altered({n: k for n, k in lost.items() if n not in self._images}))
         return tuple(stuck)
+
+    def _reload(self, image: _Image) -> None:
+        assert image.stored is not None
+        version, user = image.stored, self._ns.user
+        writers = {n: self._ns.writer(n) for n, v in user.items() if v is image.value}
+        for other in writers:
+            user.pop(other)
+        self._ns.put_back(version.cell, version.name)
+        self._ns.materialize((version.name,))
+        for other in writers:
+            user.setdefault(other, user[version.name])
+
+
+def _state_of(code: Any) -> list[Any]:
+    """The parts of a function or class that can change."""
+    if isinstance(code, type):
+        return [{n: v for n, v in vars(code).items() if not n.startswith("__") and not is_code(v)}]
+    found = [*(code.__defaults__ or ()), *(code.__kwdefaults__ or {}).values()]
+    for cell in code.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:
+            continue
+    return [*(f for f in found if not is_code(f)), dict(code.__dict__)]
+
+
+def _refill_state(code: Any, copied: Any) -> bool:
+    """Give a function's defaults and captured values, or a class's attributes, their old content."""
+    if isinstance(code, type):
+        for name in _state_of(code)[0].keys() - copied[0].keys():
+            delattr(code, name)
+        for name, value in copied[0].items():
+            setattr(code, name, value)
+        return True
+    parts = _state_of(code)
+    done = [_refill(part, old) or part == old for part, old in zip(parts[:-1], copied[:-1], strict=True)]
+    code.__dict__.clear()
+    code.__dict__.update(copied[-1])
+    return all(done)
 
 
 def _refill(value: Any, copied: Any) -> bool:
@@ -187,6 +267,19 @@ def _frame(value: object) -> bool:
 
         return int(pandas.__version__.partition(".")[0]) >= 3
     return library in ("polars", "pyarrow")
+
+
+def _same_blocks(value: Any, copied: Any) -> bool:
+    """Whether a table still consists of the very arrays of its lazy copy: on writing, pandas 3 replaces them."""
+    ours, theirs = getattr(value, "_mgr", None), getattr(copied, "_mgr", None)
+    if ours is None or theirs is None or type(value) is not type(copied):
+        return False
+    blocks, others = getattr(ours, "blocks", ()), getattr(theirs, "blocks", ())
+    if len(blocks) != len(others) or any(str(b.dtype) == "object" for b in blocks):
+        return False
+    same = all(b.values is o.values for b, o in zip(blocks, others, strict=True))
+    axes = all(x.is_(y) and x.names == y.names for x, y in zip(value.axes, copied.axes, strict=True))
+    return same and axes and value.attrs == copied.attrs and getattr(value, "name", 0) == getattr(copied, "name", 0)
 
 
 _CHANGERS = frozenset(

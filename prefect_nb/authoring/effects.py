@@ -1,0 +1,214 @@
+"""What an execution or a hit does to the namespace's versions and to the graph.
+
+Before: every input at the version that its edge names, and what must not be seen hidden. After: versions of all that
+was made, and what the execution showed about the cell. Knows versions, outcomes and the document; runs no body.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from prefect_nb.authoring.attempt import Tried
+from prefect_nb.authoring.diagnoses import Diagnosis
+from prefect_nb.authoring.document import CellInfo, Seen
+from prefect_nb.authoring.inputs import Inputs
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.namespace import Version
+from prefect_nb.authoring.outcome import Outcome, put_back
+from prefect_nb.authoring.record import Record
+from prefect_nb.authoring.reuse import RESTING
+from prefect_nb.authoring.transaction import Changes
+
+__all__ = ["Effects"]
+
+
+class Effects:
+    """The bookkeeping around the task cells of one kernel.
+
+    Parameters
+    ----------
+    flow : LiveFlow
+        The kernel's notebook.
+    inputs : Inputs
+        What tasks rest on.
+    """
+
+    def __init__(self, flow: LiveFlow, inputs: Inputs) -> None:
+        self._flow = flow
+        self._inputs = inputs
+        self._shown: dict[str, tuple[str, tuple[Diagnosis, ...]]] = {}
+
+    def diagnoses(self) -> Iterator[Diagnosis]:
+        """What executions showed about the cells as they are now."""
+        for cell in self._flow.document.cells:
+            shape, found = self._shown.get(cell.id, ("", ()))
+            if shape == cell.shape:
+                yield from found
+
+    # --- before ------------------------------------------------------------------------------------------------------
+
+    def put_back(self, producers: Mapping[str, str]) -> str | None:
+        """Put inputs back to their versions; the task that has to run again because one of its is gone, else None.
+
+        Raises
+        ------
+        NotAvailable
+            If a plain cell would have to run again.
+        """
+        flow = self._flow
+        for name, producer in sorted(producers.items()):
+            above = flow.document.cell(producer)
+            if above is None or flow.ns.put_back(producer, name):
+                continue
+            if above.spec is None:
+                if producer not in flow.executed or name in flow.ns:
+                    raise flow.ns.missing(producer, name)
+                continue
+            made = flow.ns.version(producer, name) is not None
+            if made or (above.names is not None and name in above.names.must_write):
+                return producer
+            flow.ns.drop(name)  # it did not bind the name; what others left under it is not its version
+        return None
+
+    def hide(self, cell: CellInfo, producers: Mapping[str, str]) -> dict[str, Any]:
+        """Take away what the cell must not see: names that only this cell or later ones bound.
+
+        What the cell itself bound last time is gone for good; the rest comes back with :meth:`unhide`.
+        """
+        ns, names = self._flow.ns, cell.names
+        if names is None:
+            return {}
+        user, hidden = self._flow.shell.user_ns, {}
+        for name in (names.reads | names.writes | names.defers) - set(producers):
+            writer = ns.writer(name)
+            if writer is None:
+                continue
+            if writer == cell.id:
+                if name not in names.must_write or name in names.reads:
+                    ns.drop(name)
+            elif name in names.reads or name not in names.must_write:
+                ns.materialize((name,))
+                if name in user:
+                    hidden[name] = user.pop(name)
+        return hidden
+
+    def unhide(self, hidden: Mapping[str, Any]) -> None:
+        """Bring back what was hidden, unless the cell has bound it now."""
+        user = self._flow.shell.user_ns
+        user.update({n: v for n, v in hidden.items() if n not in self._flow.ns})
+
+    # --- after -------------------------------------------------------------------------------------------------------
+
+    def made(self, cell: CellInfo, record: Record, changes: Changes, tried: Tried) -> None:
+        """A body returned."""
+        outcome, names = record.outcome, cell.names
+        self._drop(cell, outcome)
+        for version in self._versions(cell, outcome):
+            self._flow.ns.made(version)
+        self._carry(cell, outcome)
+        known = names.reads | names.writes if names is not None else frozenset()
+        notes = tuple(record.diagnoses) + _mutations(cell, changes) + _random(cell, record.manifest)
+        self._finish(cell, outcome, (tried.looked_up - known) | changes.unforeseen, notes)
+        pure = not any(r["kind"] in RESTING for r in record.manifest)
+        rule = cell.spec.cache.rule if cell.spec is not None else ""
+        ok = not record.note and (pure or rule == "always") and rule != "never"
+        self._inputs.note(cell, tuple(outcome.names), record.manifest, ok=ok)
+
+    def apply(
+        self, cell: CellInfo, outcome: Outcome, code: tuple[ast.Module, str], manifest: tuple[Mapping[str, Any], ...]
+    ) -> None:
+        """Make an earlier success this cell's success: bind, unbind, define, and put hidden states back.
+
+        Raises
+        ------
+        ResultUnavailable
+            If part of it cannot be read.
+        """
+        ns = self._flow.ns
+        self._drop(cell, outcome)
+        stored = [v for v in self._versions(cell, outcome) if v.address]
+        ns.promise(stored, self._carried(cell, outcome))
+        put_back(self._flow.vault, outcome, *code, ns)
+        for name in (*outcome.modules, *outcome.defined):
+            ns.made(Version(cell.id, name, outcome.names[name]))
+        if outcome.size <= _SMALL:
+            ns.materialize(v.name for v in stored)
+        self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
+        pure = not any(r["kind"] in RESTING for r in manifest)
+        self._inputs.note(cell, tuple(outcome.names), manifest, ok=pure)
+
+    def ended_badly(self, cell: CellInfo) -> None:
+        """A visit ended without a success."""
+        self._flow.executed.add(cell.id)
+        self._inputs.note_bad(cell)
+
+    def _drop(self, cell: CellInfo, outcome: Outcome) -> None:
+        """Names that an older execution of this cell made and this one did not, and those that it deleted, go."""
+        ns, before = self._flow.ns, self._inputs.basis(cell.id)
+        for name in before.made if before is not None else ():
+            if name not in outcome.names and ns.writer(name) == cell.id:
+                ns.drop(name)
+        for name in outcome.deleted:
+            ns.drop(name)
+
+    def _versions(self, cell: CellInfo, outcome: Outcome) -> list[Version]:
+        unstored = {*outcome.unstorable, *outcome.modules, *outcome.defined}
+        producers = self._owners(cell, outcome)
+        found = []
+        for name, digest in outcome.names.items():
+            group = tuple((producers.get(n, cell.id), n) for n in outcome.group(name))
+            address = "" if name in unstored else outcome.values
+            found.append(Version(cell.id, name, digest, address, group if address else ()))
+        return found
+
+    def _owners(self, cell: CellInfo, outcome: Outcome) -> dict[str, str]:
+        """The cells that made what is carried along."""
+        graph, ns = self._flow.document.graph, self._flow.ns
+        found = {}
+        for name in outcome.carried:
+            owner = (graph.producer(cell.id, name) if cell.id in graph else None) or ns.writer(name)
+            if owner is not None:
+                found[name] = owner
+        return found
+
+    def _carried(self, cell: CellInfo, outcome: Outcome) -> list[Version]:
+        owners, found = self._owners(cell, outcome), []
+        for name, digest in outcome.carried.items():
+            if name in owners:
+                others = tuple((owners.get(n, cell.id), n) for n in outcome.group(name))
+                found.append(Version(owners[name], name, digest, outcome.values, others))
+        return found
+
+    def _carry(self, cell: CellInfo, outcome: Outcome) -> None:
+        if outcome.carried and outcome.values:
+            self._flow.ns.promise((), self._carried(cell, outcome))
+
+    def _finish(self, cell: CellInfo, outcome: Outcome, extra: frozenset[str], notes: tuple[Diagnosis, ...]) -> None:
+        flow = self._flow
+        flow.executed.add(cell.id)
+        flow.turns[cell.id] = flow.turns.get(cell.id, 0) + 1
+        seen = Seen(
+            cell.shape,
+            reads=extra,
+            writes=frozenset(outcome.names) - frozenset(outcome.mutated),
+            deletes=frozenset(outcome.deleted),
+            mutates=frozenset(outcome.mutated),
+        )
+        flow.document.learn(cell.id, seen)
+        self._shown[cell.id] = (cell.shape, notes)
+
+
+_SMALL = 1 << 20
+
+
+def _mutations(cell: CellInfo, changes: Changes) -> tuple[Diagnosis, ...]:
+    told = "{} was changed in place; it counts as a new version"
+    return tuple(Diagnosis("MUTATES_INPUT", cell.id, n, told.format(n)) for n in sorted(changes.mutated))
+
+
+def _random(cell: CellInfo, manifest: tuple[Mapping[str, Any], ...]) -> tuple[Diagnosis, ...]:
+    drawn = [str(r["name"]) for r in manifest if r["kind"] == "rng"]
+    told = "draws from {} without a seed of its own"
+    return tuple(Diagnosis("UNSEEDED_RANDOM", cell.id, n, told.format(n)) for n in drawn)

@@ -1,0 +1,176 @@
+"""What a task's result rests on, and whether that still holds: its code, the versions it read, the files it opened.
+
+A task is *fresh* as long as nothing that it rests on changed since it last ended well in this kernel, *stale*
+otherwise. Knows the document and versions; never runs anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.reuse import changed_reads
+from prefect_nb.core.states import StateName, StateType
+from prefect_nb.errors import Unhashable
+
+__all__ = ["Basis", "Inputs"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One input as it was read: who made it, in which shape and turn of that cell, and its content."""
+
+    cell: str
+    shape: str
+    turn: int
+    digest: str
+    plain: bool
+
+    def same(self, then: Version) -> bool:
+        """Whether it is what it was; a plain cell's value is, as long as that cell did not run again."""
+        if self.cell == then.cell and self.plain and self.turn == then.turn:
+            return True
+        return self.digest == then.digest and not self.digest.startswith("turn")
+
+
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What one execution of a task rested on, and what it made.
+
+    Parameters
+    ----------
+    shape : str
+        Of its code and the options of its key.
+    inputs : mapping
+        What it read, by name.
+    made : tuple of str
+        What it bound.
+    manifest : tuple of mapping
+        What its body read outside the namespace.
+    good : bool
+        Whether it ended well.
+    reusable : bool
+        Whether its result may stand for a second execution.
+    """
+
+    shape: str
+    inputs: Mapping[str, Version]
+    made: tuple[str, ...] = ()
+    manifest: tuple[Mapping[str, Any], ...] = ()
+    good: bool = True
+    reusable: bool = False
+
+
+class Inputs:
+    """Of every task in this kernel: what it last rested on.
+
+    Parameters
+    ----------
+    flow : LiveFlow
+        The kernel's notebook.
+    """
+
+    def __init__(self, flow: LiveFlow) -> None:
+        self._flow = flow
+        self._bases: dict[str, Basis] = {}
+
+    def basis(self, cell_id: str) -> Basis | None:
+        """What a task last rested on in this kernel."""
+        return self._bases.get(cell_id)
+
+    def note(self, cell: CellInfo, made: tuple[str, ...], manifest: tuple[Mapping[str, Any], ...], *, ok: bool) -> None:
+        """A task ended well; it may stand for a second execution if `ok`."""
+        self._bases[cell.id] = Basis(cell.shape, self.versions(cell), made, manifest, reusable=ok)
+
+    def note_bad(self, cell: CellInfo) -> None:
+        """A task ended badly: it is not tried again for a reader's sake until something changes."""
+        before = self._bases.get(cell.id)
+        made = before.made if before is not None else ()
+        self._bases[cell.id] = Basis(cell.shape, self.versions(cell), made, good=False)
+
+    def versions(self, cell: CellInfo) -> dict[str, Version]:
+        """The inputs of a cell as they are now."""
+        flow, found = self._flow, {}
+        graph = flow.document.graph
+        for name, producer in graph.inputs(cell.id).items() if cell.id in graph else ():
+            above = flow.document.cell(producer)
+            if above is None:
+                continue
+            made = flow.ns.version(producer, name)
+            turn = flow.turns.get(producer, 0)
+            digest = made.fingerprint if made is not None else self._live(producer, name)
+            found[name] = Version(producer, above.shape, turn, digest or f"turn {turn}", above.spec is None)
+        return found
+
+    def _live(self, producer: str, name: str) -> str:
+        """The content of what a plain cell made, as long as it is there."""
+        ns = self._flow.ns
+        if ns.writer(name) != producer or name not in ns:
+            return ""
+        try:
+            return ns.fingerprint(name)
+        except Unhashable:
+            return ""
+
+    def unchanged(self, cell: CellInfo) -> bool:
+        """Whether a task was executed in this kernel, well or badly, and all that it rested on is as it was then."""
+        basis = self._bases.get(cell.id)
+        if basis is None or basis.shape != cell.shape or cell.id in self._flow.forced:
+            return False
+        now = self.versions(cell)
+        if now.keys() != basis.inputs.keys():
+            return False
+        for name, then in basis.inputs.items():
+            new = now[name]
+            unhashable = new.cell == then.cell and new.turn == then.turn and new.digest == then.digest
+            if not (new.same(then) or unhashable) or self._edited(new):
+                return False
+        return not changed_reads(r for r in basis.manifest if r["kind"] != "rng")[0]
+
+    def _edited(self, version: Version) -> bool:
+        """Whether a plain cell was edited and has not run since."""
+        return version.plain and self._flow.shapes.get(version.cell, version.shape) != version.shape
+
+    def fresh(self, cell: CellInfo) -> bool:
+        """Whether a task ended well in this kernel and nothing that it rests on changed since."""
+        basis = self._bases.get(cell.id)
+        if basis is None or not basis.good or cell.spec is None or not self.unchanged(cell):
+            return False
+        visit = self._flow.session.run.visit(cell.spec.name)
+        return visit is not None and visit.state.type is StateType.COMPLETED and not visit.invalid
+
+    def settled(self, cell: CellInfo) -> bool:
+        """Whether a reader has nothing to gain from executing this task first: it is fresh, or would fail again."""
+        basis = self._bases.get(cell.id)
+        if basis is not None and not basis.good:
+            return self.unchanged(cell)
+        return self.fresh(cell)
+
+    def stale(self) -> frozenset[str]:
+        """The tasks that are not fresh, and all that reads from them."""
+        document = self._flow.document
+        found: set[str] = set()
+        for cell in document.cells:
+            if cell.spec is None:
+                continue
+            above = document.graph.upstream(cell.id)
+            if not self.fresh(cell) or any(p in found for p in above):
+                found.add(cell.id)
+        return frozenset(found)
+
+    def reusable(self, cell: CellInfo) -> bool:
+        """Whether a second execution would find everything as it is, so that it need not even be asked for."""
+        basis = self._bases.get(cell.id)
+        return basis is not None and basis.reusable and self.fresh(cell) and not self._skipped(cell)
+
+    def _skipped(self, cell: CellInfo) -> bool:
+        visit = self._flow.session.run.visit(cell.spec.name) if cell.spec is not None else None
+        return visit is not None and visit.state.name is StateName.SKIPPED
+
+    def forget(self, cell_ids: frozenset[str]) -> None:
+        """Cells left the document."""
+        for gone in cell_ids:
+            self._bases.pop(gone, None)
