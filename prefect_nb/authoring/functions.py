@@ -1,0 +1,289 @@
+"""A function as a task: its calls are visits of the same engine, children of the cell that calls them.
+
+A call computes its key, asks for an earlier result, or runs the body in the caller's thread; it returns the value, as a
+plain call would. Where the extension is not loaded a task is just its function.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from types import FunctionType
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from prefect_nb.analysis.code import reach
+from prefect_nb.analysis.purity import Verdict, judge
+from prefect_nb.analysis.reads import Observer
+from prefect_nb.analysis.values import fingerprint, is_immutable
+from prefect_nb.authoring import hidden
+from prefect_nb.authoring.calls import Caller, current, home
+from prefect_nb.authoring.capture import Capture, replay
+from prefect_nb.authoring.keys import Keyed, function_key, is_code, part_rows
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.outputs import from_plain, to_plain
+from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
+from prefect_nb.authoring.tracebacks import error_info
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Enter, Resolve
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.engine.desk import Desk, Order, Settled
+from prefect_nb.engine.session import Attachments
+from prefect_nb.errors import PrefectNBError, ResultUnavailable, TaskCancelled, Unhashable
+from prefect_nb.protocols import Entry, LogChunk
+from prefect_nb.wiring import now
+
+__all__ = ["Task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call on its way."""
+
+    flow: LiveFlow
+    caller: Caller
+    visit: VisitId
+    keyed: Keyed
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The code of a function as it was last followed, and the globals on which that rests."""
+
+    parts: tuple[tuple[str, str, str], ...]
+    problem: str
+    watched: tuple[tuple[dict[str, Any], str, Any], ...]
+
+
+class Task(Generic[P, R]):
+    """A function as a task; call it as the function.
+
+    Parameters
+    ----------
+    function : callable
+        The body.
+    spec : TaskSpec
+        Its name and options.
+    """
+
+    def __init__(self, function: Callable[P, R], spec: TaskSpec) -> None:
+        self.function = function
+        self.spec = spec
+        self._signature = inspect.signature(function)
+        self._known: _Known | None = None
+        self._verdicts: dict[str, Verdict] = {}
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run, or reuse, one call; returns what the function returned or raises what it raised.
+
+        Threads: runs in the caller's thread; may be called from any.
+        """
+        caller = current()
+        if caller is None and (flow := home()) is not None:
+            caller = Caller(flow, None)
+        if caller is None:
+            return self.function(*args, **kwargs)
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return self._visit(caller, bound)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Task, (self.function, self.spec)  # what it is; what it remembers is not part of it
+
+    def __repr__(self) -> str:
+        return f"<task {self.spec.name}>"
+
+    # --- one call ----------------------------------------------------------------------------------------------------
+
+    def _visit(self, caller: Caller, bound: inspect.BoundArguments) -> R:
+        call = self._identify(caller, bound)
+        flow, session = call.flow, call.flow.session
+        finding = look_up(flow, self.spec, call.keyed, Wish())
+        desk = Desk()
+        session.sit(call.visit, desk)
+        planned = ev.TaskPlanned(
+            at=now(), visit=call.visit, spec=self.spec, parent=caller.visit, cell=caller.cell or None
+        )
+        if isinstance(finding, Found):
+            session.post(planned)
+            desk.next().result()
+            done, value = self._reuse(call, finding, desk)
+            if done:
+                return value  # type: ignore[no-any-return]
+            finding = Finding(finding.without("it could not be read").reason)
+            session.post(ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
+        else:
+            session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
+            desk.next().result()  # the order to resolve, which is answered already
+        order: Order = desk.next().result()
+        while isinstance(order, Enter | Resolve):
+            assert isinstance(order, Enter)
+            outcome = self._attempt(call, order, bound)
+            if outcome.error is None:
+                return outcome.value  # type: ignore[no-any-return]
+            order = desk.next().result()
+            if isinstance(order, Settled):
+                raise outcome.error.with_traceback(outcome.error.__traceback__)
+        raise TaskCancelled(f"{call.visit.task} is {order.visit.state.label}", hint=order.visit.state.message)
+
+    def _identify(self, caller: Caller, bound: inspect.BoundArguments) -> _Call:
+        flow = caller.flow
+        prefix = f"{caller.visit.task}." if caller.visit is not None else ""
+        name = prefix + self.spec.name
+        if caller.visit is not None:
+            visit = VisitId(name, caller.visit.visit, caller.number(name))
+        else:
+            visit = VisitId(name, flow.number_call(name))
+        parts, problem = self._code(flow)
+        keyed = function_key(parts, bound.arguments, fingerprint, self.spec.version)
+        if problem:
+            keyed = replace(keyed, key="", uncacheable=problem)
+        return _Call(flow, caller, visit, keyed)
+
+    def _code(self, flow: LiveFlow) -> tuple[tuple[tuple[str, str, str], ...], str]:
+        """The parts of the function's own key; computed again when a global that it looks up was bound anew."""
+        known = self._known
+        if known is not None and all(space.get(name) is value for space, name, value in known.watched):
+            return known.parts, known.problem
+        function = cast(FunctionType, self.function)
+        reached = reach((self.spec.name,), {self.spec.name: function}, project_root=flow.place.root)
+        problem = str(reached.problems[0]) if reached.problems else ""
+        parts = part_rows(reached.parts)
+        space = function.__globals__
+        watched = tuple((space, n, space.get(n)) for n in reached.late_names)
+        steady = all(value is None or is_code(value) or is_immutable(value) for _, _, value in watched)
+        local = any(part.kind == "module" for part in reached.parts)
+        self._known = _Known(parts, problem, watched) if steady and not local else None
+        return parts, problem
+
+    def _verdict(self, call: _Call) -> Verdict:
+        """Whether the body is pure; the same for the same code."""
+        verdict = self._verdicts.get(call.keyed.code_key)
+        if verdict is None:
+            verdict = judge(cast(FunctionType, self.function), call.flow.shell.user_ns)
+            self._verdicts = {call.keyed.code_key: verdict}
+        return verdict
+
+    def _reuse(self, call: _Call, found: Found, desk: Desk) -> tuple[bool, Any]:
+        flow = call.flow
+        try:
+            stored = flow.vault.load(found.result, namespace=flow.shell.user_ns)
+        except ResultUnavailable:
+            return False, None
+        if not isinstance(stored, dict) or "call" not in stored:
+            return False, None
+        flow.session.post(
+            ev.ResultReused(
+                at=now(),
+                visit=call.visit,
+                key=call.keyed.key,
+                result=found.result,
+                reason=found.reason,
+                source_run=found.run,
+                age_s=found.age_s,
+                saved_s=stored["cost_s"],
+            )
+        )
+        hidden.put_back(stored["hidden"])
+        replay(from_plain(stored["outputs"]), flow.shell)
+        return True, stored["call"]
+
+    def _attempt(self, call: _Call, order: Enter, bound: inspect.BoundArguments) -> _Ended:
+        flow, session, visit = call.flow, call.flow.session, call.visit
+        session.post(ev.BodyEntered(at=now(), visit=visit, token=order.token))
+        verdict = self._verdict(call)
+        plain = verdict.pure and not (verdict.reads_files or verdict.uses_random or verdict.environment)
+        observer = None if plain else Observer(ignore=(flow.place.folder,), environment=verdict.environment)
+        generators = {} if plain else hidden.generators()
+
+        def log(stream: str, text: str) -> None:
+            session.log(LogChunk(visit, order.attempt, stream, text, now()))
+
+        capture = Capture(flow.shell, on_text=log)
+        started = time.perf_counter()
+        try:
+            with capture, observer or nullcontext():
+                value = self.function(*bound.args, **bound.kwargs)
+        except BaseException as error:  # whatever a body raises is data, and is raised again
+            told = error_info(error, error.__traceback__, label=flow.cell_label)
+            session.post(ev.BodyRaised(at=now(), visit=visit, token=order.token, error=told))
+            return _Ended(None, error)
+        cost = time.perf_counter() - started
+        states = hidden.changed(generators, hidden.generators()) if generators else {}
+        stored = {"call": value, "outputs": to_plain(capture.outputs()), "hidden": states, "cost_s": cost}
+        note, address, attachments = self._record(call, stored, observer, bound)
+        returned = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=address, note=note)
+        session.post(returned, attachments=attachments)
+        return _Ended(value, None)
+
+    def _record(
+        self, call: _Call, stored: dict[str, Any], observer: Observer | None, bound: inspect.BoundArguments
+    ) -> tuple[str, str, Attachments]:
+        """Write a success down: a note why it is not reusable, its address, and what goes into the commit."""
+        flow, keyed = call.flow, call.keyed
+        try:
+            address, row = flow.vault.save(stored, namespace=flow.shell.user_ns, cost_s=stored["cost_s"])
+        except PrefectNBError as error:
+            return f"not stored: {error.message}", "", Attachments()
+        problem = keyed.uncacheable or _changed_argument(keyed, bound)
+        if not problem and observer is not None and observer.unstable():
+            problem = "a file changed while it was read"
+        if problem:
+            return f"not reusable: {problem}", address, Attachments(results=(row,))
+        entry = Entry(
+            key=keyed.key,
+            code_key=keyed.code_key,
+            task=self.spec.name,
+            flow=flow.name,
+            run=flow.session.run.id,
+            result=address,
+            created_at=now(),
+            cost_s=stored["cost_s"],
+            manifest=_manifest(self._verdict(call), observer),
+            parts=keyed.parts,
+        )
+        flow.learned(keyed.code_key, keyed.key)
+        return "", address, Attachments(results=(row,), entries=(entry,))
+
+
+@dataclass(frozen=True, slots=True)
+class _Ended:
+    value: Any
+    error: BaseException | None
+
+
+def _changed_argument(keyed: Keyed, bound: inspect.BoundArguments) -> str:
+    """An argument that the body changed in place, which a reused result would not do."""
+    before = {name: digest for kind, name, digest in keyed.parts if kind == "input"}
+    for name, value in bound.arguments.items():
+        if is_immutable(value):
+            continue
+        try:
+            same = fingerprint(value) == before.get(name)
+        except Unhashable:
+            same = False
+        if not same:
+            return f"it changes its argument {name}"
+    return ""
+
+
+def _manifest(verdict: Verdict, observer: Observer | None) -> tuple[dict[str, Any], ...]:
+    reads = observer.reads() if observer is not None else ()
+    taints = observer.taints() if observer is not None else ()
+    rows: list[dict[str, Any]] = [
+        {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns} for r in reads
+    ]
+    causes = dict.fromkeys(c.wording for c in (*verdict.causes, *taints))
+    if causes:
+        rows.append({"kind": "impure", "name": "; ".join(causes)[:500], "digest": ""})
+    return tuple(rows)
