@@ -31,6 +31,7 @@ Kind = Literal["code", "helper", "global", "closure", "default", "class", "modul
 _UNSEEN = frozenset(
     _words(
         "__dict__ __weakref__ __doc__ __module__ __qualname__ __firstlineno__ __static_attributes__ _abc_impl "
+        "__slotnames__ "
         "__abstractmethods__ _value2member_map_ _hashable_values_ _unhashable_values_ _unhashable_values_map_ "
         "__annotate_func__ __annotations_cache__ __classdictcell__"
     )
