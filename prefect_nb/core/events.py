@@ -14,6 +14,7 @@ from prefect_nb.core.reasons import Reason
 from prefect_nb.core.spec import TaskSpec, VisitId
 
 __all__ = [
+    "BODY_ENDS",
     "BodyCancelled",
     "BodyEntered",
     "BodyRaised",
@@ -243,6 +244,9 @@ class WorkerLost(TaskEvent):
 
     last_seen: float | None = None
 
+
+BODY_ENDS: tuple[type[TaskEvent], ...] = (BodyReturned, BodyRaised, BodySkipped, BodyCancelled)
+"""What a body can answer in the end."""
 
 _CLASSES: dict[str, type[Event]] = {
     cls.__name__: cls

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Any
 
 from prefect_nb.core.effects import Effect, Settle
 from prefect_nb.core.events import Event, TaskEvent
-from prefect_nb.core.run import Run
+from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.engine.rows import visit_row
-from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, ResultRow, RunRow
+from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, Receipt, ResultRow, RunRow
 
-__all__ = ["Attachments", "Batch", "Post"]
+__all__ = ["Acked", "Attachments", "Batch", "Place", "Post"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,25 @@ class Post:
     attachments: Attachments
     done: Future[Run] | None
     durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a run's notebook is, and its graph for the views."""
+
+    notebook: str = ""
+    graph: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """A commit that the store has answered: who waits for it, which visits ended with it, bytes of its results."""
+
+    settled: tuple[Visit, ...]
+    run: Run
+    receipt: Future[Receipt]
+    waiters: tuple[Future[Run], ...]
+    stored: int
 
 
 @dataclass(slots=True)

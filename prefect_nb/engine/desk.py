@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 from prefect_nb.core.effects import Enter, Interrupt, Resolve
 from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import VisitId
 
-__all__ = ["Desk", "Order", "Settled"]
+__all__ = ["Desk", "Order", "Seats", "Settled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +78,55 @@ class Desk:
                 return future
         future.set_result(order)
         return future
+
+
+class Seats:
+    """Who sits at which visit's desk, and the orders of visits where nobody sits yet. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._desks: dict[VisitId, Desk] = {}
+        self._held: dict[VisitId, list[Order]] = {}
+        self._failure: BaseException | None = None
+
+    def take(self, visit: VisitId, desk: Desk) -> None:
+        """Sit down; orders that were held come first."""
+        with self._lock:
+            self._desks[visit] = desk
+            held, failure = self._held.pop(visit, []), self._failure
+        for order in held:
+            desk.deliver(order)
+        if failure is not None:
+            desk.fail(failure)
+
+    def at(self, visit: VisitId) -> Desk | None:
+        """The visit's desk, None if nobody sits there."""
+        with self._lock:
+            return self._desks.get(visit)
+
+    def deliver(self, visit: VisitId, order: Order) -> None:
+        """Hand an order to the visit's desk, or hold it until somebody sits down."""
+        with self._lock:
+            desk = self._desks.get(visit)
+            if desk is None:
+                self._held.setdefault(visit, []).append(order)
+                return
+        desk.deliver(order)
+
+    def settle(self, visit: Visit) -> None:
+        """The visit is final: its owner hears of it and gets up."""
+        with self._lock:
+            desk = self._desks.pop(visit.id, None)
+            self._held.pop(visit.id, None)
+        if desk is not None:
+            desk.deliver(Settled(visit))
+
+    def fail(self, error: BaseException) -> None:
+        """Let everybody who waits, now or later, raise."""
+        with self._lock:
+            self._failure = error
+            desks = list(self._desks.values())
+            self._desks.clear()
+            self._held.clear()
+        for desk in desks:
+            desk.fail(error)

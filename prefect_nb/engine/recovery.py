@@ -40,6 +40,8 @@ class Opening:
         A headless run to go on with: an id, or ``"last"``.
     fresh : bool
         Never take an open live run over.
+    former : str
+        A worker of this very process whose engine has ended: its run is taken over although its process lives.
     """
 
     flow: str
@@ -50,6 +52,7 @@ class Opening:
     parameters: Mapping[str, Any]
     resume: str | None = None
     fresh: bool = False
+    former: str = ""
 
 
 def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tuple[Session, str]:
@@ -77,10 +80,7 @@ def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tu
         return session, remark
     run = fold(event for _, event in store.events(row.run))
     session = Session(store, run, now, opening.notebook, row.graph)
-    lost = [
-        ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in run.visits.values() if v.state.name in _BODIES
-    ]
-    session.ask(ev.RunAttached(at=now(), worker=opening.worker), *lost)
+    session.ask(ev.RunAttached(at=now(), worker=opening.worker), *_left_over(run, now()))
     session.listen()
     return session, remark
 
@@ -90,18 +90,38 @@ def _earlier(store: Store, opening: Opening) -> tuple[RunRow | None, str]:
         return None, ""
     if opening.resume is not None:
         row = _to_resume(store, opening)
-        if store.alive(row.worker):
+        if _held(store, row, opening):
             raise UsageError(f"run {row.run} still runs in another process", hint="cancel it first, or wait for it")
     else:
         rows = [r for r in store.runs(flow=opening.flow, limit=20) if r.live and not StateType(r.type).final]
         if not rows:
             return None, ""
         row = rows[0]
-        if store.alive(row.worker):
+        if _held(store, row, opening):
             return None, f"another kernel works on {opening.flow} in run {row.run}; this one has a run of its own"
     if not store.take_run(row.run, opening.worker, row.worker):
         return None, f"another kernel was faster to take run {row.run} over; this one has a run of its own"
     return row, ""
+
+
+def _held(store: Store, row: RunRow, opening: Opening) -> bool:
+    return row.worker != opening.former and store.alive(row.worker)
+
+
+def _left_over(run: Run, at: float) -> list[ev.TaskEvent]:
+    """What becomes of visits whose process is gone: bodies have crashed; what only waited is given up.
+
+    Nobody stands ready for the body of a visit that waits (a retry, a first entry): executing its cell again makes a
+    visit of its own, and until then the old one would keep the run busy for ever.
+    """
+    found: list[ev.TaskEvent] = []
+    for visit in run.visits.values():
+        if visit.state.name in _BODIES:
+            found.append(ev.WorkerLost(at=at, visit=visit.id, actor="recovery"))
+        elif not visit.state.final:
+            told = f"its kernel ended while it was {visit.state.label}; run it again"
+            found.append(ev.CancelRequested(at=at, visit=visit.id, actor="recovery", message=told))
+    return found
 
 
 def _to_resume(store: Store, opening: Opening) -> RunRow:
@@ -126,15 +146,14 @@ def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
         if StateType(row.type).final or row.state == "Paused" or store.alive(row.worker):
             continue
         run = fold(event for _, event in store.events(row.run))
-        bodies = [v for v in run.visits.values() if v.state.name in _BODIES]
-        if row.live and not bodies:
+        left = _left_over(run, now())
+        if row.live and not left:
             continue
         if not store.take_run(row.run, worker, row.worker):
             continue
         session = Session(store, run, now, row.notebook, row.graph)
-        lost: list[ev.Event] = [ev.WorkerLost(at=now(), visit=v.id, actor="recovery") for v in bodies]
         ending: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), lost=True, actor="recovery")]
-        session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *lost, *ending)
+        session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *left, *ending)
         session.close()
         found.append(row.run)
     return found

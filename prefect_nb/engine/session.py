@@ -8,47 +8,36 @@ would be noticed there).
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from prefect_nb.core import effects as ef
 from prefect_nb.core import events as ev
 from prefect_nb.core.events import Event
 from prefect_nb.core.machine import step
-from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.run import Run
 from prefect_nb.core.spec import VisitId
-from prefect_nb.core.states import StateType
-from prefect_nb.engine.batch import Attachments, Batch
+from prefect_nb.engine.batch import Acked, Attachments, Batch, Place
 from prefect_nb.engine.batch import Post as _Post
 from prefect_nb.engine.bus import Bus
-from prefect_nb.engine.desk import Desk, Settled
+from prefect_nb.engine.desk import Desk, Seats
 from prefect_nb.engine.rows import run_row
 from prefect_nb.engine.timers import Timers
+from prefect_nb.engine.wishes import wished
 from prefect_nb.errors import IllegalTransition, PrefectNBError, StoreError
-from prefect_nb.protocols import LogChunk, Receipt, RunRow, Signal, Store
+from prefect_nb.protocols import LogChunk, RunRow, Signal, Store
 
 __all__ = ["Attachments", "Session"]
 
 _BATCH = 256
 _LOGS_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class _Acked:
-    settled: tuple[Visit, ...]
-    run: Run
-    receipt: Future[Receipt]
-    waiters: tuple[Future[Run], ...]
-
-
-@dataclass(slots=True)
-class _Place:
-    notebook: str = ""
-    graph: Mapping[str, Any] = field(default_factory=dict)
+_LOOK_S = 1.0
+_OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.BodyEntered, *ev.BODY_ENDS)
 
 
 class Session:
@@ -80,13 +69,16 @@ class Session:
         self.now = now
         self.bus = Bus()
         self._run = run
-        self._place = _Place(notebook, graph or {})
+        self._place = Place(notebook, graph or {})
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._desks: dict[VisitId, Desk] = {}
+        self._seats = Seats()
+        self._pid = os.getpid()
+        self._ended = False
         self._timers = Timers()
         self._logs: list[LogChunk] = []
         self._batch = Batch()
         self._told: RunRow | None = None
+        self._stored = 0
         self._failure: PrefectNBError | None = None
         self._thread = threading.Thread(target=self._loop, name="prefect_nb engine", daemon=True)
         self._thread.start()
@@ -103,12 +95,21 @@ class Session:
         """Why the engine stopped, or None while it works."""
         return self._failure
 
+    @property
+    def stored(self) -> int:
+        """Bytes of results that this session has made durable."""
+        return self._stored
+
     def sit(self, visit: VisitId, desk: Desk) -> None:
-        """Send the orders of a visit to this desk; call it before the visit is planned."""
-        self._desks[visit] = desk
+        """Send the orders of a visit to this desk, also those that came before; a broken engine is told at once."""
+        self._seats.take(visit, desk)
 
     def post(self, *events: Event, attachments: Attachments | None = None) -> None:
-        """Let events happen, in this order and in one transaction; returns at once."""
+        """Let events happen, in this order and in one transaction; returns at once.
+
+        What goes wrong is told at the desks of the visits in question.
+        """
+        self._refuse_fork()
         self._queue.put(_Post(events, attachments or Attachments(), None, False))
 
     def ask(self, *events: Event, attachments: Attachments | None = None, durable: bool = True) -> Run:
@@ -119,11 +120,17 @@ class Session:
         IllegalTransition
             If one of them cannot happen; none of them did.
         StoreError
-            If the store cannot take them.
+            If the store cannot take them, or the engine has ended.
         """
+        self._refuse_fork()
         done: Future[Run] = Future()
         self._queue.put(_Post(events, attachments or Attachments(), done, durable))
-        return done.result()
+        while not self._thread_is_gone() or done.done():
+            try:
+                return done.result(_LOOK_S)
+            except TimeoutError:
+                continue
+        raise self._failure or self._over()
 
     def log(self, chunk: LogChunk) -> None:
         """Keep a piece of output; it becomes durable with the next commit or within half a second."""
@@ -131,7 +138,7 @@ class Session:
 
     def describe(self, graph: Mapping[str, Any]) -> None:
         """Set the notebook's graph, which views draw; stored with the next commit of the run."""
-        self._queue.put(_Place(self._place.notebook, graph))
+        self._queue.put(Place(self._place.notebook, graph))
 
     @property
     def graph(self) -> Mapping[str, Any]:
@@ -149,29 +156,57 @@ class Session:
 
     def close(self) -> None:
         """Carry out what was posted, wait for it to be durable and stop the thread; the store stays open."""
+        if os.getpid() != self._pid:  # a forked child has no such thread, and the run is not its own
+            return
         self._queue.put(None)
         if threading.current_thread() is not self._thread:
             self._thread.join(10)
 
+    def _thread_is_gone(self) -> bool:
+        return self._ended or not self._thread.is_alive()
+
+    def _over(self) -> StoreError:
+        return StoreError(f"the engine of run {self._run.id} has ended", hint="load the extension again")
+
+    def _refuse_fork(self) -> None:
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"run {self._run.id} was used from a forked child (process {os.getpid()})",
+                hint="do the work in the child, and record it in the parent",
+            )
+
     # --- the thread ----------------------------------------------------------------------------------------------
 
     def _loop(self) -> None:
-        while True:
+        going = True
+        while going:
+            items = self._next_items()
+            going = None not in items
             try:
-                items = [self._queue.get(timeout=self._patience())]
-            except queue.Empty:
-                items = []
-            while len(items) < _BATCH and not self._queue.empty():
-                items.append(self._queue.get())
-            for item in items:
-                if item is not None:
-                    self._handle(item)
-            for timer in list(self._timers.due(self.now())):
-                fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
-                self._apply(_Post((fired,), Attachments(), None, False))
-            self._flush(idle=not items or None in items)
-            if None in items:
-                return
+                self._turn(items)
+            except BaseException as error:  # the border: whatever it is, those who wait have to hear of it
+                self._fail(_broken(self._run.id, error))
+        self._ended = True
+        self._fail(self._over(), quietly=True)
+        while not self._queue.empty():
+            self._handle(self._queue.get())
+
+    def _next_items(self) -> list[Any]:
+        try:
+            items = [self._queue.get(timeout=self._patience())]
+        except queue.Empty:
+            items = []
+        while len(items) < _BATCH and not self._queue.empty():
+            items.append(self._queue.get())
+        return items
+
+    def _turn(self, items: list[Any]) -> None:
+        for item in items:
+            self._handle(item)
+        for timer in list(self._timers.due(self.now())):
+            fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
+            self._apply(_Post((fired,), Attachments(), None, False))
+        self._flush(idle=not items or None in items)
 
     def _patience(self) -> float | None:
         first = self._timers.next()
@@ -184,18 +219,17 @@ class Session:
         match item:
             case _Post():
                 self._apply(item)
-            case _Acked():
+            case Acked():
                 self._acknowledge(item)
-            case LogChunk():
+            case LogChunk() if self._failure is None:
                 self._logs.append(item)
-            case _Place():
+            case Place():
                 self._place = item
                 self._batch.described = True
 
     def _apply(self, post: _Post) -> None:
         if self._failure is not None:
-            if post.done is not None:
-                post.done.set_exception(self._failure)
+            self._refuse(post, self._failure)
             return
         run = self._run
         orders: list[ef.Effect] = []
@@ -206,14 +240,24 @@ class Session:
         except IllegalTransition as error:
             if post.done is None:
                 self.bus.trouble(error)
-            else:
-                post.done.set_exception(error)
+            self._refuse(post, error)
             return
         self._batch.take(self._run, run, post, orders)
         self._run = run
         if post.done is not None and not post.durable:
             post.done.set_result(run)
         self._perform(orders)
+
+    def _refuse(self, post: _Post, error: PrefectNBError) -> None:
+        """Nothing of it happened: whoever waits for it hears that now, for no order will come."""
+        if post.done is not None:
+            post.done.set_exception(error)
+            return
+        for event in post.events:
+            if not isinstance(event, ev.TaskEvent) or not isinstance(event, _OF_OWNERS):
+                continue
+            if (desk := self._seats.at(event.visit)) is not None:
+                desk.fail(error)
 
     def _perform(self, orders: Iterable[ef.Effect]) -> None:
         for order in orders:
@@ -223,17 +267,19 @@ class Session:
                 case ef.ClearTimer():
                     self._timers.clear(order.visit)
                 case ef.Resolve() | ef.Enter():
-                    if (desk := self._desks.get(order.visit)) is not None:
-                        desk.deliver(order)
+                    self._seats.deliver(order.visit, order)
                 case ef.Interrupt():
-                    desk = self._desks.get(order.visit)
-                    if desk is not None and desk.interrupt is not None:
+                    desk = self._seats.at(order.visit)
+                    if desk is None:  # nobody runs that body, so it has stopped
+                        self.post(ev.BodyCancelled(at=self.now(), visit=order.visit, token=order.token))
+                    elif desk.interrupt is not None:
                         desk.interrupt(order)
 
     def _flush(self, *, idle: bool) -> None:
         """Send what was collected as one commit; logs alone wait for company or for an idle moment."""
         batch, run = self._batch, self._run
-        if not run.id or not (batch.filled or (self._logs and (idle or len(self._logs) >= _BATCH))):
+        ripe = batch.filled or (self._logs and (idle or len(self._logs) >= _BATCH))
+        if self._failure is not None or not run.id or not ripe:
             return
         self._batch = Batch()
         row = run_row(run, self._place.notebook, self._place.graph)
@@ -243,11 +289,16 @@ class Session:
         commit = batch.commit(run, row if news else None, tuple(self._logs))
         self._logs.clear()
         settled = tuple(run.visits[v] for v in batch.settled)
-        receipt = self.store.append(commit)
-        acked = _Acked(settled, run, receipt, tuple(batch.waiters))
+        stored = sum(r.size for r in batch.results)
+        try:
+            receipt = self.store.append(commit)
+        except StoreError as error:
+            receipt = Future()
+            receipt.set_exception(error)
+        acked = Acked(settled, run, receipt, tuple(batch.waiters), stored)
         receipt.add_done_callback(lambda _: self._queue.put(acked))
 
-    def _acknowledge(self, acked: _Acked) -> None:
+    def _acknowledge(self, acked: Acked) -> None:
         try:
             receipt = acked.receipt.result()
             if not receipt.accepted:
@@ -255,38 +306,40 @@ class Session:
                     f"the store refused a change of run {acked.run.id}: {receipt.refusal}",
                     hint="another kernel took this run over; start a new one with %flow new",
                 )
-        except StoreError as error:
-            self._fail(error)
+        except Exception as error:  # the border to the store: a waiter must hear of every fault
+            told = error if isinstance(error, StoreError) else _broken(acked.run.id, error)
+            self._fail(told)
             for waiter in acked.waiters:
-                waiter.set_exception(error)
+                waiter.set_exception(told)
             return
+        self._stored += acked.stored
         for waiter in acked.waiters:
             waiter.set_result(acked.run)
         for visit in acked.settled:
-            desk = self._desks.pop(visit.id, None)
-            if desk is not None:
-                desk.deliver(Settled(visit))
+            self._seats.settle(visit)
         self.bus.publish(acked.run)
 
-    def _fail(self, error: PrefectNBError) -> None:
-        self._failure = error
-        for desk in list(self._desks.values()):
-            desk.fail(error)
-        self.bus.trouble(error)
+    def _fail(self, error: PrefectNBError, *, quietly: bool = False) -> None:
+        """Stop working: everybody who waits, now or later, gets the error that came first."""
+        first = self._failure is None
+        self._failure = self._failure or error
+        batch, self._batch = self._batch, Batch()
+        self._logs.clear()
+        for waiter in batch.waiters:
+            waiter.set_exception(self._failure)
+        self._seats.fail(self._failure)
+        if first and not quietly:
+            self.bus.trouble(error)
 
     def _signalled(self, signal: Signal) -> None:
-        run, at, actor = self._run, signal.at, signal.actor or "another process"
-        if signal.kind == "cancel-run":
-            self.post(ev.RunCancelRequested(at=at, actor=actor))
-            return
-        visit = run.visit(signal.task)
-        if visit is None:
-            return
-        if signal.kind == "cancel":
-            self.post(ev.CancelRequested(at=at, actor=actor, visit=visit.id))
-        elif signal.kind == "invalidate":
-            if visit.key:
-                self.store.invalidate(visit.key)
-            self.post(ev.TaskInvalidated(at=at, actor=actor, visit=visit.id))
-        elif signal.kind == "skip" and visit.state.type in (StateType.PENDING, StateType.SCHEDULED, StateType.PAUSED):
-            self.post(ev.SkipRequested(at=at, actor=actor, visit=visit.id))
+        if signal.kind == "invalidate" and (visit := self._run.visit(signal.task)) is not None and visit.key:
+            self.store.invalidate(visit.key)
+        if (event := wished(self._run, signal)) is not None:
+            self.post(event)
+
+
+def _broken(run: str, error: BaseException) -> StoreError:
+    return StoreError(
+        f"the engine of run {run} stopped at a fault of its own: {type(error).__name__}: {error}",
+        hint="run the cell again; what was shown as done is in the store",
+    )
