@@ -31,7 +31,7 @@ def report(shell: Any = None) -> dict[str, Any]:
 
 
 def _task(flow: Any, cell: Any) -> dict[str, Any]:
-    visit = flow.session.run.visit(cell.spec.name) if flow.opened else None
+    visit = flow.session.run.visit(cell.spec.name)
     if visit is None:
         return {"visit": 0, "state": "", "attempt": 0, "stored": False, "why": "", "note": ""}
     entries = flow.store.entries(task=cell.spec.name, flow=flow.name)
@@ -39,14 +39,14 @@ def _task(flow: Any, cell: Any) -> dict[str, Any]:
         "visit": visit.id.visit,
         "state": visit.state.name.name,
         "attempt": visit.attempt,
-        "stored": any(e.result == visit.result for e in entries) and not _never(cell) and not visit.note,
+        "stored": _lasting(cell) and (cell.names.definition_only or any(e.result == visit.result for e in entries)),
         "why": visit.reason.sentence if visit.reason else "",
         "note": visit.note or visit.state.message,
     }
 
 
-def _never(cell: Any) -> bool:
-    return bool(cell.spec.cache.mode.name == "NEVER")
+def _lasting(cell: Any) -> bool:
+    return bool(cell.spec.cache.mode.name != "NEVER")
 
 
 def force(cell_id: str, shell: Any = None) -> None:
