@@ -1,11 +1,13 @@
 """The notebook as the kernel knows it: its cells in order, which of them are tasks, and the graph between them.
 
 Where the page or the headless runner tells the order, it is the document's; elsewhere it is the order of first
-execution, and `order_known` says so. Knows source text and the graph; not the shell, not the store.
+execution, and `order_known` says so. Knows source text and the graph; not the shell, not the store. Several threads may
+use it: a page's edits arrive while a cell runs.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -97,6 +99,7 @@ class Document:
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
     _seen: dict[str, Seen] = field(default_factory=dict)
     _rebound: frozenset[str] = _NOTHING
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     @property
     def cells(self) -> tuple[CellInfo, ...]:
@@ -109,37 +112,41 @@ class Document:
 
     def task(self, name: str) -> CellInfo | None:
         """The cell whose task has this name."""
-        return next((c for c in self._cells.values() if c.spec is not None and c.spec.name == name), None)
+        return next((c for c in self.cells if c.spec is not None and c.spec.name == name), None)
 
     def replace(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Take over the page's list of code cells: rows with ``id`` and ``source``, in document order."""
         known: dict[str, CellInfo] = {}
-        for number, row in enumerate(rows, 1):
-            cell_id = str(row.get("id") or f"cell-{number}")
-            tags = tuple(str(t) for t in row.get("tags") or ())
-            known[cell_id] = replace(self._parse(cell_id, str(row.get("source", ""))), tags=tags)
-        self._cells = known
-        self.order_known = True
-        self._renamed()
+        with self._lock:
+            for number, row in enumerate(rows, 1):
+                cell_id = str(row.get("id") or f"cell-{number}")
+                tags = tuple(str(t) for t in row.get("tags") or ())
+                known[cell_id] = replace(self._parse(cell_id, str(row.get("source", ""))), tags=tags)
+            self._cells = known
+            self.order_known = True
+            self._renamed()
 
     def seen(self, cell_id: str, source: str) -> CellInfo:
         """Take over one cell that is about to run; a new one goes to the end."""
-        old = self._cells.get(cell_id)
-        if old is None or old.source != source:
-            tags = old.tags if old is not None else ()
-            self._cells[cell_id] = replace(self._parse(cell_id, source), tags=tags)
-            self._renamed()
-        return self._cells[cell_id]
+        with self._lock:
+            old = self._cells.get(cell_id)
+            if old is None or old.source != source:
+                tags = old.tags if old is not None else ()
+                self._cells[cell_id] = replace(self._parse(cell_id, source), tags=tags)
+                self._renamed()
+            return self._cells[cell_id]
 
     def probe(self, source: str) -> CellInfo | None:
         """What a source would be as a cell, without taking it in."""
-        return self._parse("", source)
+        with self._lock:
+            return self._parse("", source)
 
     def learn(self, cell_id: str, seen: Seen) -> None:
         """What an execution showed: it corrects what the source alone says, until the cell is edited."""
         if self._seen.get(cell_id) != seen:
-            self._seen[cell_id] = seen
-            self._graph = self._careful = None
+            with self._lock:
+                self._seen[cell_id] = seen
+                self._graph = self._careful = None
 
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
         """Names that an execution of this very cell was seen to depend on, beyond its source."""
@@ -149,16 +156,18 @@ class Document:
     @property
     def graph(self) -> Graph:
         """Who reads which version of whose names, as source and executions say."""
-        if self._graph is None:
-            self._graph = self._build(careful=False)
-        return self._graph
+        with self._lock:
+            if self._graph is None:
+                self._graph = self._build(careful=False)
+            return self._graph
 
     @property
     def careful(self) -> Graph:
         """As `graph`, but a change that did not happen last time still may: what has to be up to date for a reader."""
-        if self._careful is None:
-            self._careful = self._build(careful=True)
-        return self._careful
+        with self._lock:
+            if self._careful is None:
+                self._careful = self._build(careful=True)
+            return self._careful
 
     def _build(self, *, careful: bool) -> Graph:
         ids = {c.spec.name: c.id for c in self._cells.values() if c.spec is not None}
@@ -167,6 +176,10 @@ class Document:
 
     def to_plain(self) -> dict[str, Any]:
         """The tasks and the data edges between them, as the views draw them."""
+        with self._lock:
+            return self._plain()
+
+    def _plain(self) -> dict[str, Any]:
         tasks = {c.id: c.spec.name for c in self._cells.values() if c.spec is not None}
         edges: dict[tuple[str, str, str], list[str]] = {}
         for edge in self.graph.edges:
