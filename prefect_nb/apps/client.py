@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import queue
 import signal
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import zmq
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionComplete, CellExecutionError, DeadKernelError
 from nbclient.util import ensure_async, run_sync
@@ -27,9 +29,13 @@ __all__ = ["Ending", "FlowClient", "Launch", "Observer"]
 
 STATE = "prefect_nb.state"
 _NEVER_RAN = frozenset({"UsageError", "SyntaxError", "IndentationError", "TabError"})
-_LOAD = "get_ipython().run_line_magic('load_ext', 'prefect_nb')"
+_LOAD = "__import__('prefect_nb').load_ipython_extension(get_ipython())"
+"""Not by the magic: a notebook's own ``%load_ext`` would then say that it was loaded already."""
+
 _FINISH = "get_ipython().run_line_magic('flow', 'finish{}')"
 _SETTLE_S = 30.0
+_STOPPED = frozenset({"TaskCancelled", "KeyboardInterrupt", "CancelledError"})
+_NEWS_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +72,15 @@ class Launch:
 
 @dataclass(slots=True)
 class Ending:
-    """How the cells ended: where and why they stopped early, and whether somebody asked them to."""
+    """How the cells ended: where and why they stopped early, and whether somebody asked them to.
+
+    `interrupted` is a signal to this process; `cancelled` is a wish that reached the run.
+    """
 
     stopped_at: int | None = None
     error: str = ""
     interrupted: bool = False
+    cancelled: bool = False
     died: bool = False
     failed_tasks: list[int] = field(default_factory=list)
 
@@ -125,8 +135,9 @@ class FlowClient(NotebookClient):
             try:
                 await self._begin()
                 await self._cells()
-                interrupted = self._ending.stopped_at is not None or self._ending.interrupted
-                await self._quietly(_FINISH.format(" --interrupted" if interrupted else ""))
+                ending = self._ending
+                early = ending.interrupted or (ending.stopped_at is not None and not ending.cancelled)
+                await self._quietly(_FINISH.format(" --interrupted" if early else ""))
                 self.set_widgets_metadata()
             except DeadKernelError:
                 self._ending.died = True
@@ -145,6 +156,13 @@ class FlowClient(NotebookClient):
         return self.kc
 
     # --- the kernel --------------------------------------------------------------------------------------------------
+
+    def create_kernel_manager(self) -> Any:
+        """As nbclient does; what travels to the kernel is encrypted where both sides can."""
+        manager = super().create_kernel_manager()
+        if manager.has_trait("transport_encryption") and zmq.has("curve"):
+            manager.transport_encryption = "auto"
+        return manager
 
     async def _begin(self) -> None:
         self.create_kernel_manager()
@@ -217,7 +235,7 @@ class FlowClient(NotebookClient):
 
     async def _cells(self) -> None:
         for index, cell in enumerate(self.nb.cells):
-            if self._ending.interrupted:
+            if self._ending.interrupted or self._ending.cancelled:
                 self._ending.stopped_at = index
                 return
             self._observer.cell_start(cell, index)
@@ -226,6 +244,8 @@ class FlowClient(NotebookClient):
                 await self.async_execute_cell(cell, index)
             except CellExecutionError as error:
                 self._observer.cell_exception(cell, index, error)
+                if error.ename in _STOPPED:
+                    await self._news()
                 if not self._goes_on(cell, index, error):
                     return
             except DeadKernelError as error:
@@ -252,6 +272,18 @@ class FlowClient(NotebookClient):
             self._ending.error = f"{error.ename}: {error.evalue}".split("\n")[0].removesuffix(": ")
         return False
 
+    async def _news(self) -> None:
+        """Listen a moment for whether the whole run was asked to stop, which is told after the cell has ended."""
+        with contextlib.suppress(queue.Empty):
+            while not self._ending.cancelled:
+                self._aside(await ensure_async(self._wire.iopub_channel.get_msg(timeout=_NEWS_S)))
+
+    def _state(self, message: Any) -> None:
+        match message:
+            case {"op": "full", "model": {"run": {"type": kind}}} | {"op": "patch", "patch": {"run": {"type": kind}}}:
+                self._ending.cancelled = kind in ("CANCELLING", "CANCELLED")
+        self._observer.state(message)
+
     # --- messages ----------------------------------------------------------------------------------------------------
 
     async def _async_poll_output_msg(self, parent_msg_id: str, cell: NotebookNode, cell_index: int) -> None:
@@ -273,7 +305,7 @@ class FlowClient(NotebookClient):
             return True
         if kind in ("comm_msg", "comm_close") and content["comm_id"] in self._comms:
             if kind == "comm_msg":
-                self._observer.state(content.get("data", {}))
+                self._state(content.get("data", {}))
             return True
         if kind == "update_display_data":
             display = (content.get("transient") or {}).get("display_id")

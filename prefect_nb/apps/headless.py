@@ -71,7 +71,8 @@ class Outcome:
         """Whether the flow ended well and no cell failed."""
         ending = self.ending
         state = self.told.row.state if self.told is not None else "Success"
-        fine = state in ("Success", "Skipped") or (ending.stopped_at is not None and not ending.error)
+        by_itself = ending.stopped_at is not None and not ending.cancelled  # sys.exit(0): the notebook was done
+        fine = state in ("Success", "Skipped") or (by_itself and state == "Paused")
         return fine and not (ending.error or ending.died or ending.interrupted)
 
 
@@ -174,7 +175,7 @@ class Job:
         NotebookError
             If the kernel does not start, or the output cannot be written.
         """
-        self._progress = Progress(say)
+        self._progress = Progress(say, resumed=bool(self.launch.resume))
         started = time.monotonic()
         resources = {"metadata": {"path": str(self.source.parent)}}
         client = FlowClient(self.nb, self.launch, self, kernel_name=self.kernel, resources=resources)

@@ -112,6 +112,8 @@ class PrefectNBEngine(NBClientEngine):  # type: ignore[misc]
         ending: Ending = client.run()
         if ending.interrupted:
             raise KeyboardInterrupt
+        if ending.cancelled:
+            raise PapermillException(f"run {launch.run} was cancelled")
         if ending.died:
             place = f" in cell {ending.stopped_at + 1}" if ending.stopped_at is not None else ""
             raise PapermillException(

@@ -27,10 +27,13 @@ class Progress:
     ----------
     say : callable
         Writes one line.
+    resumed : bool
+        Whether an earlier process already told what is final when we begin to listen.
     """
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: Callable[[str], None], *, resumed: bool = False) -> None:
         self._say = say
+        self._resumed = resumed
         self._run = ""
         self._nodes: dict[str, NodeView] = {}
 
@@ -38,9 +41,8 @@ class Progress:
         """Take one message of the state comm; what does not fit is passed over."""
         match message:
             case {"op": "full", "model": {"run": {"id": run}, "nodes": list(rows)}}:
-                first = run != self._run
-                self._run = run
-                self._change(rows, silent=first)
+                first, self._run = run != self._run, run
+                self._change(rows, silent=first and self._resumed)
             case {"op": "patch", "patch": {"nodes": list(rows)}}:
                 self._change(rows, silent=False)
 
@@ -50,8 +52,7 @@ class Progress:
             before = self._nodes.get(node.id)
             self._nodes[node.id] = node
             line = told(node, before)
-            # What was final when we began to listen was done by an earlier process.
-            if line and not (silent and node.state in ("Success", "Cached", "Skipped")):
+            if line and not (silent and StateName.of(node.state).final):
                 self._say(line)
 
 
@@ -83,7 +84,7 @@ def _words(node: NodeView) -> str:
         case "Retrying":
             return f"attempt {node.attempt}/{node.attempts} failed{message}"
         case "TriggerFailed" | "NotRun":
-            return f"not run{message}"
+            return node.message if node.message.startswith("not run") else f"not run{message}"
         case "TimedOut":
             return f"timed out{took}{message}"
     return f"{node.state.lower()}{took}{message}"

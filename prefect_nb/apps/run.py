@@ -112,7 +112,8 @@ def _report(job: Job, outcome: Outcome) -> None:
         click.echo(f"  results   {_results(job)}")
     if ending.stopped_at is not None:
         cell = job.nb.cells[ending.stopped_at]
-        why = ending.error or ("interrupted" if ending.interrupted else "it asked to end the notebook")
+        why = ending.error or "it asked to end the notebook"
+        why = "interrupted" if ending.interrupted else "the run was cancelled" if ending.cancelled else why
         place = f"stopped at cell {ending.stopped_at + 1} ({_title(cell)}): {why}"
         click.echo(place, err=bool(ending.error))
     elif ending.died:
