@@ -109,7 +109,7 @@ class Task(Generic[P, R]):
         call = self._identify(caller, bound)
         flow, session = call.flow, call.flow.session
         finding = look_up(flow, self.spec, call.keyed, Wish())
-        desk = Desk()
+        desk = Desk(waits_for_end=False)
         session.sit(call.visit, desk)
         planned = ev.TaskPlanned(
             at=now(), visit=call.visit, spec=self.spec, parent=caller.visit, cell=caller.cell or None

@@ -65,9 +65,12 @@ class Batch:
     ----------
     described : bool
         Whether the notebook's graph changed.
+    hurry : bool
+        Whether somebody waits for it.
     """
 
     described: bool = False
+    hurry: bool = False
     events: list[Event] = field(default_factory=list)
     touched: dict[VisitId, Expect] = field(default_factory=dict)
     settled: list[VisitId] = field(default_factory=list)
@@ -94,6 +97,7 @@ class Batch:
         self.entries.extend(post.attachments.entries)
         if post.done is not None and post.durable:
             self.waiters.append(post.done)
+            self.hurry = True
 
     def _touch(self, before: Run, after: Run, visit: VisitId) -> None:
         old, new = before.visits.get(visit), after.visits.get(visit)

@@ -37,10 +37,13 @@ class Desk:
     interrupt : callable, optional
         Called from the engine's thread with an Interrupt; must not block. Without it an interrupt is only a wish that
         the machine records.
+    waits_for_end : bool
+        Whether the owner goes on only when the visit's end is durable; a function's caller does not.
     """
 
-    def __init__(self, interrupt: Callable[[Interrupt], None] | None = None) -> None:
+    def __init__(self, interrupt: Callable[[Interrupt], None] | None = None, *, waits_for_end: bool = True) -> None:
         self.interrupt = interrupt
+        self.waits_for_end = waits_for_end
         self._lock = threading.Lock()
         self._orders: deque[Order] = deque()
         self._waiting: Future[Order] | None = None

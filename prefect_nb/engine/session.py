@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
@@ -36,6 +37,7 @@ __all__ = ["Attachments", "Session"]
 
 _BATCH = 256
 _LOGS_S = 0.5
+_GATHER_S = 0.004  # how long events that nobody waits for are collected into one commit
 _LOOK_S = 1.0
 _OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.BodyEntered, *ev.BODY_ENDS)
 
@@ -77,6 +79,7 @@ class Session:
         self._timers = Timers()
         self._logs: list[LogChunk] = []
         self._batch = Batch()
+        self._batch_at = 0.0
         self._told: RunRow | None = None
         self._stored = 0
         self._failure: PrefectNBError | None = None
@@ -201,18 +204,24 @@ class Session:
         return items
 
     def _turn(self, items: list[Any]) -> None:
+        began = self._batch_at or time.monotonic()
         for item in items:
             self._handle(item)
         for timer in list(self._timers.due(self.now())):
             fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
             self._apply(_Post((fired,), Attachments(), None, False))
-        self._flush(idle=not items or None in items)
+        ripe = len(self._batch.events) >= _BATCH or time.monotonic() - began >= _GATHER_S
+        if self._batch.hurry or ripe or not items or None in items:
+            self._flush(idle=not items or None in items)
+        self._batch_at = began if self._batch.filled else 0.0
 
     def _patience(self) -> float | None:
         first = self._timers.next()
         waits = [max(0.0, first - self.now())] if first is not None else []
         if self._logs:
             waits.append(_LOGS_S)
+        if self._batch_at:
+            waits.append(max(0.0, self._batch_at + _GATHER_S - time.monotonic()))
         return min(waits) if waits else None
 
     def _handle(self, item: Any) -> None:
@@ -243,6 +252,8 @@ class Session:
             self._refuse(post, error)
             return
         self._batch.take(self._run, run, post, orders)
+        if any(isinstance(o, ef.Settle) and self._urgent(o.visit) for o in orders):
+            self._batch.hurry = True
         self._run = run
         if post.done is not None and not post.durable:
             post.done.set_result(run)
@@ -258,6 +269,11 @@ class Session:
                 continue
             if (desk := self._seats.at(event.visit)) is not None:
                 desk.fail(error)
+
+    def _urgent(self, visit: VisitId) -> bool:
+        """Whether somebody goes on only when this end is durable."""
+        desk = self._seats.at(visit)
+        return desk is not None and desk.waits_for_end
 
     def _perform(self, orders: Iterable[ef.Effect]) -> None:
         for order in orders:

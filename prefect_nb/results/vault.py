@@ -5,6 +5,7 @@ Knows all of `results` and a store's result rows; must not know tasks, keys of t
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["INLINE_LIMIT", "Vault"]
 
 INLINE_LIMIT = 32 * 1024
 _CONTEXT = "result"
+_RECENT = 4096
 
 
 class Vault:
@@ -48,6 +50,7 @@ class Vault:
         self._key = key
         self._serializers = tuple(serializers)
         self._verified: dict[str, FileId] = {}
+        self._recent: OrderedDict[str, ResultRow] = OrderedDict()
 
     def save(self, value: object, *, namespace: Mapping[str, Any], cost_s: float = 0.0) -> tuple[str, ResultRow]:
         """Write a value down; its digest and the row to append with the commit that refers to it.
@@ -68,7 +71,10 @@ class Vault:
             inline = b"".join(sealed.pieces)
         else:
             self._files.put(sealed.address, sealed.pieces, sealed.size)
-        return sealed.address, ResultRow(sealed.address, sealed.size, serializer.name, inline, cost_s)
+        row = ResultRow(sealed.address, sealed.size, serializer.name, inline, cost_s)
+        if inline is not None:
+            self._remember(row)
+        return sealed.address, row
 
     def load(self, digest: str, *, namespace: Mapping[str, Any]) -> object:
         """The value again; arrays are mapped from the file, and writing to them changes nobody else's.
@@ -79,7 +85,7 @@ class Vault:
             If it is missing, evicted, damaged (its file is set aside), signed with another key, or needs a definition
             that the namespace lacks.
         """
-        row = self._store.result(digest)
+        row = self._recent.get(digest) or self._store.result(digest)
         if row is None:
             raise ResultUnavailable(
                 f"there is no stored result {digest[:12]}", hint="it was evicted; run the task again", digest=digest
@@ -98,6 +104,7 @@ class Vault:
         """Make room for `need` bytes under the quota; the digests of what was dropped."""
         dropped = list(self._store.evict(need))
         for digest in dropped:
+            self._recent.pop(digest, None)
             self._verified.pop(digest, None)
             self._files.delete(digest)
         return dropped
@@ -105,6 +112,12 @@ class Vault:
     def sweep(self) -> int:
         """Remove files that no row refers to and that are a day old; bytes freed."""
         return self._files.sweep(lambda digest: self._store.result(digest) is not None)
+
+    def _remember(self, row: ResultRow) -> None:
+        """Small results of this process are not fetched from the store again."""
+        self._recent[row.digest] = row
+        while len(self._recent) > _RECENT:
+            self._recent.popitem(last=False)
 
     def _open_inline(self, digest: str, data: bytes) -> Opened:
         # A copy, so that arrays in it can be written to.
