@@ -1,0 +1,101 @@
+"""The README's cells and its headless line run as written: the second time every task is reused."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from nbformat.v4 import new_code_cell, new_notebook
+
+README = Path(__file__).parents[2] / "README.md"
+SECTION = re.compile(r"^## In your own notebook\n(.*?)^## ", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|bash|)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+TASKS = ("load", "report")
+
+pytestmark = pytest.mark.kernel
+
+
+def cells() -> list[str]:
+    """The three cells that the README asks a newcomer to copy."""
+    section = SECTION.search(README.read_text("utf-8"))
+    assert section is not None
+    return [code.rstrip("\n") for language, code in BLOCK.findall(section[1]) if language == "python"][:3]
+
+
+def headless_line() -> list[str]:
+    """The words of the README's headless line."""
+    _, _, rest = README.read_text("utf-8").partition("## Now leave it alone")
+    line = next(code for language, code in BLOCK.findall(rest) if language == "bash")
+    return line.split()
+
+
+def notebook(*sources: str) -> nbformat.NotebookNode:
+    """A notebook of these cells."""
+    made = new_notebook(cells=[new_code_cell(source) for source in sources])
+    made.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+    return made
+
+
+def executed(folder: Path, *sources: str) -> list[str]:
+    """What each cell showed, in a kernel of its own that works in `folder`."""
+    made = notebook(*sources)
+    NotebookClient(made, timeout=60, resources={"metadata": {"path": str(folder)}}).execute()
+    return ["\n".join(o.get("text") or o["data"]["text/plain"] for o in cell.outputs) for cell in made.cells]
+
+
+def run(folder: Path) -> str:
+    """The output of the headless line, which has to succeed."""
+    program, *words = headless_line()
+    assert program == "prefect-nb"
+    code = "from prefect_nb.apps.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code, *words], cwd=folder, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_cells_are_what_they_seem() -> None:
+    """The block is the extension and two tasks, small enough to copy."""
+    load_ext, *tasks = cells()
+    assert load_ext == "%load_ext prefect_nb"
+    assert tuple(code.split()[1] for code in tasks) == TASKS
+    assert all(len(code.splitlines()) <= 6 for code in tasks)
+
+
+def test_second_execution_is_cached(tmp_path: Path) -> None:
+    """Executed twice in a kernel, each task says the second time that it came from the cache, and shows the same."""
+    load_ext, *tasks = cells()
+    _, first_load, first_report, load, report, status = executed(tmp_path, load_ext, *tasks, *tasks, "%flow status")
+    assert "cache" not in first_load + first_report
+    assert load.startswith("load: from cache, 3.")
+    assert report.startswith(first_report)
+    assert "report: from cache" in report
+    assert "2 of 2 done" in status
+    assert [name for name in TASKS if re.search(rf"^{name} +Cached ", status, re.MULTILINE)] == list(TASKS)
+
+
+def test_restart_computes_nothing(tmp_path: Path) -> None:
+    """In a fresh kernel on the same store, each task is put back and its result is shown again."""
+    _, _, first = executed(tmp_path, *cells())
+    _, load, report = executed(tmp_path, *cells())
+    assert load.startswith("load: finished before the restart, 3.")
+    assert report.startswith(first)
+    assert "report: finished before the restart" in report
+
+
+def test_headless_line(tmp_path: Path) -> None:
+    """The headless line runs the notebook, and the second time both tasks are cached."""
+    made = notebook(*cells())
+    nbformat.write(made, tmp_path / "report.ipynb")
+    first, second = run(tmp_path), run(tmp_path)
+    assert [line.split()[:2] for line in first.splitlines() if line.startswith("✓")] == [["✓", t] for t in TASKS]
+    assert [line.split()[:3] for line in second.splitlines() if line.startswith("≡")] == [
+        ["≡", t, "cached,"] for t in TASKS
+    ]
+    assert "Success · 2 of 2 done" in second
+    assert (tmp_path / "report.out.ipynb").is_file()
+    assert (tmp_path / "report.out.svg").is_file()
