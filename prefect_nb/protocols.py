@@ -227,6 +227,10 @@ class Store(Protocol):
         """The events of a run with their numbers, in order, from `after` (exclusive)."""
         ...
 
+    def keys(self, code_key: str) -> list[str]:
+        """The keys of all reusable results of one code."""
+        ...
+
     def entries(
         self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
     ) -> list[Entry]:

@@ -25,14 +25,14 @@ from prefect_nb.authoring.capture import Capture, replay
 from prefect_nb.authoring.keys import Keyed, function_key, is_code, part_rows
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outputs import from_plain, to_plain
-from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
+from prefect_nb.authoring.reuse import Found, Wish, look_up
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Resolve
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.engine.session import Attachments
-from prefect_nb.errors import PrefectNBError, ResultUnavailable, TaskCancelled, Unhashable
+from prefect_nb.errors import PrefectNBError, ResultUnavailable, Unhashable
 from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
 
@@ -114,27 +114,24 @@ class Task(Generic[P, R]):
         planned = ev.TaskPlanned(
             at=now(), visit=call.visit, spec=self.spec, parent=caller.visit, cell=caller.cell or None
         )
-        if isinstance(finding, Found):
-            session.post(planned)
-            desk.next().result()
-            done, value = self._reuse(call, finding, desk)
-            if done:
-                return value  # type: ignore[no-any-return]
-            finding = Finding(finding.without("it could not be read").reason)
-            session.post(ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
-        else:
-            session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
-            desk.next().result()  # the order to resolve, which is answered already
-        order: Order = desk.next().result()
-        while isinstance(order, Enter | Resolve):
+        while isinstance(finding, Found):
+            try:
+                return self._reuse(call, finding, planned)  # type: ignore[no-any-return]
+            except ResultUnavailable as error:
+                finding = finding.without(error.message)
+        session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
+        # The first permission of a new visit is known, so entry runs ahead of the engine; later ones are waited for.
+        order: Order = Enter(call.visit, token=1, attempt=1)
+        while True:
             assert isinstance(order, Enter)
             outcome = self._attempt(call, order, bound)
             if outcome.error is None:
                 return outcome.value  # type: ignore[no-any-return]
-            order = desk.next().result()
+            entered, order = order.token, desk.next().result()
+            while isinstance(order, Resolve) or (isinstance(order, Enter) and order.token <= entered):
+                order = desk.next().result()
             if isinstance(order, Settled):
-                raise outcome.error.with_traceback(outcome.error.__traceback__)
-        raise TaskCancelled(f"{call.visit.task} is {order.visit.state.label}", hint=order.visit.state.message)
+                raise outcome.error
 
     def _identify(self, caller: Caller, bound: inspect.BoundArguments) -> _Call:
         flow = caller.flow
@@ -174,15 +171,13 @@ class Task(Generic[P, R]):
             self._verdicts = {call.keyed.code_key: verdict}
         return verdict
 
-    def _reuse(self, call: _Call, found: Found, desk: Desk) -> tuple[bool, Any]:
+    def _reuse(self, call: _Call, found: Found, planned: ev.TaskPlanned) -> Any:
         flow = call.flow
-        try:
-            stored = flow.vault.load(found.result, namespace=flow.shell.user_ns)
-        except ResultUnavailable:
-            return False, None
+        stored = flow.vault.load(found.result, namespace=flow.shell.user_ns)
         if not isinstance(stored, dict) or "call" not in stored:
-            return False, None
+            raise ResultUnavailable("it is not the result of a call")
         flow.session.post(
+            planned,
             ev.ResultReused(
                 at=now(),
                 visit=call.visit,
@@ -192,11 +187,11 @@ class Task(Generic[P, R]):
                 source_run=found.run,
                 age_s=found.age_s,
                 saved_s=stored["cost_s"],
-            )
+            ),
         )
         hidden.put_back(stored["hidden"])
         replay(from_plain(stored["outputs"]), flow.shell)
-        return True, stored["call"]
+        return stored["call"]
 
     def _attempt(self, call: _Call, order: Enter, bound: inspect.BoundArguments) -> _Ended:
         flow, session, visit = call.flow, call.flow.session, call.visit

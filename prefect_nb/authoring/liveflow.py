@@ -73,10 +73,13 @@ class LiveFlow:
         self.turns: dict[str, int] = {}
         self.shapes: dict[str, str] = {}
         self.forced: set[str] = set()
+        self.skips: set[str] = set()
         self.failed: dict[str, Mapping[str, Any]] = {}
         self.remark = ""
         self.mode = "live"
         self.on_open: Callable[[Session], None] = lambda session: None
+        self.expect: Callable[[str], None] = lambda cell_id: None
+        self._gone: set[str] = set()
         self._permits = count(1)
         self._ordinals = count(1)
         self._place: Place | None = None
@@ -99,7 +102,18 @@ class LiveFlow:
             self.mode = str(request.ours["mode"])
         if isinstance(request.ours.get("document"), list):
             self.set_document(request.ours["document"])
-        return self.document.seen(request.cell_id or cell_id or self._own_id(raw), raw)
+        known_as = request.cell_id or cell_id
+        if known_as and self.document.cell(known_as) is None:
+            self.expect(known_as)
+        self._forget_gone()
+        return self.document.seen(known_as or self._own_id(raw), raw)
+
+    def _forget_gone(self) -> None:
+        """Names of cells that left the notebook go with them, now that nothing runs."""
+        while self._gone:
+            gone = self._gone.pop()
+            if self.document.cell(gone) is None:
+                self.ns.forget_cell(gone)
 
     def _own_id(self, raw: str) -> str:
         """An id where the front end gives none: a cell is itself again if its text is, or its explicit task name."""
@@ -114,13 +128,12 @@ class LiveFlow:
         return f"run-{next(self._ordinals)}"
 
     def set_document(self, rows: list[Mapping[str, Any]], path: str = "") -> None:
-        """Take over the page's list of cells; names of cells that left the notebook go with them."""
+        """Take over the page's list of cells; from any thread, so the namespace is left to the next execution."""
         if path and "notebook" not in self._start and not self.opened:
             self._start["page"] = path
         before = {c.id for c in self.document.cells} if self.document.order_known else set()
         self.document.replace(rows)
-        for gone in before - {c.id for c in self.document.cells}:
-            self.ns.forget_cell(gone)
+        self._gone |= before - {c.id for c in self.document.cells}
         self.describe()
 
     def describe(self) -> None:
@@ -242,7 +255,7 @@ class LiveFlow:
             return []
         asked_at, known = self._keys.get(code_key, (0.0, set[str]()))
         if now() - asked_at > _KNOWN_S:  # other processes write too
-            known = {e.key for e in self.store.entries(code_key=code_key, limit=10_000)}
+            known = set(self.store.keys(code_key))
             self._keys[code_key] = now(), known
         if key not in known:
             return []

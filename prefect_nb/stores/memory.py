@@ -162,6 +162,11 @@ class MemoryStore:
         with self._guard:
             return list(enumerate(self._events.get(run, ()), 1))[after:]
 
+    def keys(self, code_key: str) -> list[str]:
+        """The keys of all reusable results of one code."""
+        with self._guard:
+            return list(dict.fromkeys(e.key for e in self._entries if e.code_key == code_key))
+
     def entries(
         self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
     ) -> list[Entry]:

@@ -139,6 +139,10 @@ class RowStore:
         """The events of a run with their numbers, in order, from `after` (exclusive)."""
         return [codec.event_from_wire(row) for row in self._ask("events", run, after)]
 
+    def keys(self, code_key: str) -> list[str]:
+        """The keys of all reusable results of one code."""
+        return list(self._ask("keys", code_key))
+
     def entries(
         self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
     ) -> list[Entry]:

@@ -221,6 +221,11 @@ def events(c: sqlite3.Connection, run: str, after: int) -> list[Any]:
     return c.execute("SELECT seq, body FROM event WHERE run_id = ? AND seq > ? ORDER BY seq", (run, after)).fetchall()
 
 
+def keys(c: sqlite3.Connection, code_key: str) -> list[str]:
+    """The keys of all reusable results of one code."""
+    return [row[0] for row in c.execute("SELECT DISTINCT key FROM entry WHERE code_key = ?", (code_key,))]
+
+
 def entries(c: sqlite3.Connection, key: str, code_key: str, task: str, flow: str, limit: int) -> list[Any]:
     """Entries that match what is given, newest first."""
     given = (("key", key), ("code_key", code_key), ("flow", flow), ("task", task))
@@ -282,5 +287,5 @@ WRITES: dict[str, Callable[..., Any]] = {
     for f in (append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use, evict)
 }
 READS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (runs, run, visits, events, entries, result, logs, worker, usage, wishes)
+    f.__name__: f for f in (runs, run, visits, events, keys, entries, result, logs, worker, usage, wishes)
 }
