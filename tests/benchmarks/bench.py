@@ -1,0 +1,177 @@
+"""The figures that the project promises, measured in one run and printed as ratios; nothing is asserted.
+
+Run it on a quiet machine::
+
+    python tests/benchmarks/bench.py            # all of it, about three minutes
+    python tests/benchmarks/bench.py cells      # one part: cells, calls or demo
+
+Each figure is a median over interleaved runs in fresh folders; read ratios, not seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.manager import start_new_kernel
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "notebooks" / "flights.ipynb"
+HEADER = re.compile(r"^(%%task|#\| task:).*\n", re.M)
+
+
+class Kernel:
+    """A real kernel in a folder of its own, which tells how long a request took."""
+
+    def __init__(self, folder: Path) -> None:
+        (folder / "pyproject.toml").write_text("")
+        self.manager, self.client = start_new_kernel(kernel_name="python3", cwd=str(folder))
+
+    def run(self, code: str) -> tuple[float, str]:
+        """Seconds from request to idle, and what was printed."""
+        began = time.perf_counter()
+        request = self.client.execute(code)
+        said = ""
+        while True:
+            message = self.client.get_iopub_msg(timeout=120)
+            if message["parent_header"].get("msg_id") != request:
+                continue
+            content = message["content"]
+            if message["msg_type"] == "stream":
+                said += content["text"]
+            elif message["msg_type"] == "error":
+                raise RuntimeError("\n".join(content["traceback"]))
+            elif message["msg_type"] == "status" and content["execution_state"] == "idle":
+                return time.perf_counter() - began, said
+
+    def close(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+
+
+def milliseconds(times: list[float]) -> str:
+    """Median and quartiles."""
+    low, middle, high = statistics.quantiles(times, n=4)
+    return f"{1000 * middle:7.2f} ms  (quartiles {1000 * low:.2f} .. {1000 * high:.2f})"
+
+
+def cells(folder: Path, count: int = 60) -> None:
+    """A trivial cell: plain, as a task that runs, as a task that is reused."""
+    kernel = Kernel(folder)
+    kernel.run("%load_ext prefect_nb")
+    kernel.run("%%task warm\nw = 0")
+    plain, runs, hits = [], [], []
+    for number in range(count):
+        plain.append(kernel.run(f"x{number} = {number}")[0])
+        source = f"%%task t{number}\ny{number} = {number} + 1"
+        runs.append(kernel.run(source)[0])
+        hits.append(kernel.run(source)[0])
+    kernel.close()
+    base = statistics.median(plain)
+    print(f"plain cell                 {milliseconds(plain)}")
+    print(f"task cell, durable         {milliseconds(runs)}  +{1000 * (statistics.median(runs) - base):.2f} ms")
+    print(f"task cell, reused          {milliseconds(hits)}  +{1000 * (statistics.median(hits) - base):.2f} ms")
+
+
+def calls(folder: Path) -> None:
+    """A thousand trivial function tasks in one cell, and what each commit costs here."""
+    kernel = Kernel(folder)
+    kernel.run("%load_ext prefect_nb")
+    kernel.run("from prefect_nb import task\n\n@task\ndef square(x):\n    return x * x")
+    kernel.run("%%task warm\nw = square(-1)")
+    timer = "import time\nt = time.perf_counter()\n{}\nprint(time.perf_counter() - t)"
+    fresh, again = [], []
+    for round_ in range(3):
+        body = f"r = [square(i) for i in range({round_ * 1000}, {round_ * 1000 + 1000})]"
+        took, said = kernel.run(f"%%task many{round_}\n" + timer.format(body))
+        fresh.append((float(said), took))
+        took, said = kernel.run(f"%%task again{round_}\n" + timer.format(body))
+        again.append((float(said), took))
+    kernel.close()
+    inside, whole = (statistics.median(column) for column in zip(*fresh, strict=True))
+    print(f"function task, computed    {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable")
+    inside, whole = (statistics.median(column) for column in zip(*again, strict=True))
+    print(f"function task, reused      {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable")
+    print(f"one fdatasync of 4 KiB     {1e6 * statistics.median(_syncs(folder)):7.1f} us")
+
+
+def _syncs(folder: Path) -> list[float]:
+    times = []
+    with open(folder / "sync", "wb", buffering=0) as file:
+        for _ in range(50):
+            began = time.perf_counter()
+            file.write(b"\0" * 4096)
+            os.fdatasync(file.fileno())
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def demo(folder: Path, rounds: int = 3) -> None:
+    """The demo notebook headless: plain papermill, ours with nothing cached, ours with everything cached."""
+    plain = folder / "plain.ipynb"
+    plain.write_text(json.dumps(_stripped(json.loads(DEMO.read_text()))))
+    script = Path(sys.executable).with_name("papermill")
+    ours = Path(sys.executable).with_name("prefect-nb")
+    times: dict[str, list[float]] = {"papermill": [], "nothing cached": [], "everything cached": [], "bare kernel": []}
+    for number in range(rounds):
+        place = folder / f"round{number}"
+        place.mkdir()
+        (place / "pyproject.toml").write_text("")
+        notebook = place / "flights.ipynb"
+        notebook.write_text(DEMO.read_text())
+        times["papermill"].append(_timed([str(script), str(plain), str(place / "plain.out.ipynb"), "--no-progress-bar"]))
+        run = [str(ours), "run", str(notebook), str(place / "out.ipynb")]
+        times["nothing cached"].append(_timed(run))
+        times["everything cached"].append(_timed(run))
+        times["bare kernel"].append(_timed_kernel(place))
+    base = statistics.median(times["papermill"])
+    for name, values in times.items():
+        middle = statistics.median(values)
+        print(f"demo, {name:20} {middle:7.2f} s   {middle / base:5.2f} x papermill")
+
+
+def _stripped(notebook: dict[str, Any]) -> dict[str, Any]:
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "code":
+            source = HEADER.sub("", source)
+            if source.startswith(("%load_ext prefect_nb", "%flow")):
+                source = ""
+        cell["source"] = source
+    return notebook
+
+
+def _timed(command: list[str]) -> float:
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def _timed_kernel(folder: Path) -> float:
+    began = time.perf_counter()
+    Kernel(folder).close()
+    return time.perf_counter() - began
+
+
+PARTS: dict[str, Callable[[Path], None]] = {"cells": cells, "calls": calls, "demo": demo}
+
+
+def main() -> None:
+    """Run the parts that the command line names, or all of them."""
+    for name in sys.argv[1:] or PARTS:
+        with tempfile.TemporaryDirectory() as folder:
+            print(f"== {name}")
+            PARTS[name](Path(folder))
+
+
+if __name__ == "__main__":
+    main()
