@@ -7,6 +7,7 @@ from typing import Any
 from prefect_nb.analysis.cells import line_of_misplaced
 from prefect_nb.authoring import calls
 from prefect_nb.authoring.flowmagic import FlowMagic
+from prefect_nb.authoring.freshness import Badges
 from prefect_nb.authoring.hub import Hub
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.plaincells import PlainCells
@@ -27,7 +28,7 @@ class Extension:
     def __init__(self, shell: Any) -> None:
         self.flow = LiveFlow(shell)
         self.runner = CellRunner(self.flow)
-        self.hub = Hub(self.flow)
+        self.hub = Hub(self.flow, Badges(self.flow, self.runner.inputs))
         self.plain = PlainCells(self.flow)
         self.magic = FlowMagic(self.flow, self.runner, self.hub)
         self.flow.on_open = self.hub.attach

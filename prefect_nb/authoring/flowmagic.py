@@ -38,6 +38,7 @@ class FlowMagic:
         self._hub = hub
         self._commands: dict[str, Callable[[str], Any]] = {
             "": self._graph,
+            "widget": self._widget,
             "status": self._status,
             "why": self._why,
             "logs": self._logs,
@@ -66,6 +67,9 @@ class FlowMagic:
         self._hub.display()
         if self._flow.remark:
             print(self._flow.remark, file=sys.stderr)
+
+    def _widget(self, rest: str) -> Any:
+        return self._hub.widget()
 
     def _status(self, rest: str) -> None:
         self._open()

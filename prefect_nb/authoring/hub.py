@@ -1,38 +1,38 @@
 """Between a run and its pages: states go out on one comm and into displays, commands come in on another.
 
 The *state* comm is opened by the kernel and only ever speaks; the *control* comm is opened by the page, so that a
-kernel with subshells serves it while a cell runs. Commands become events; none of them touches the user's namespace.
-A thread of its own sends at most ten states a second, so that no task waits for a view.
+kernel with subshells serves it while a cell runs. A thread of its own sends at most ten states a second, so that no
+task waits for a view. Knows comms, displays and widgets; what a command does is told elsewhere.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
 
 from prefect_nb.authoring import taps
+from prefect_nb.authoring.commands import Commands
+from prefect_nb.authoring.freshness import Badges
 from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.core import events as ev
+from prefect_nb.authoring.places import wants_widget
 from prefect_nb.core.run import Run
-from prefect_nb.core.spec import VisitId
 from prefect_nb.engine.session import Session
-from prefect_nb.errors import PrefectNBError
 from prefect_nb.views.build import build
 from prefect_nb.views.details import Details
-from prefect_nb.views.inspect import inspect
 from prefect_nb.views.model import RunView, ViewModel, patch
 from prefect_nb.views.svg import to_svg
 from prefect_nb.views.text import status_table
-from prefect_nb.wiring import now
+from prefect_nb.views.widget import flow_widget
 
 __all__ = ["MIME", "Hub"]
 
 MIME = "application/vnd.prefect-nb.flow+json"
 STATE, CONTROL = "prefect_nb.state", "prefect_nb.control"
 _APART_S = 0.1
-_LIMIT = 64 << 20
+_EXPECT_S = 0.3
+_KEPT = 20
 
 
 class Hub:
@@ -42,34 +42,37 @@ class Hub:
     ----------
     flow : LiveFlow
         The kernel's notebook.
+    badges : Badges
+        What is known of its tasks' freshness.
     """
 
-    def __init__(self, flow: LiveFlow) -> None:
+    def __init__(self, flow: LiveFlow, badges: Badges) -> None:
         self.flow = flow
+        self._badges = badges
+        self._commands = Commands(flow)
         self._lock = threading.RLock()
+        self._told = threading.Condition()
         self._wake = threading.Event()
         self._done = threading.Event()
         self._seq = 0
         self._shown: ViewModel | None = None
         self._state: Any = None
-        self._controls: list[Any] = []
+        self._pages: dict[str, Any] = {}
+        self._aside = False
+        self._busy = False
         self._displays: list[str] = []
+        self._widgets: list[Any] = []
         self._painted: tuple[str, int] = ("", 0)
         self._thread: threading.Thread | None = None
-        self._commands: dict[str, Callable[[str, Mapping[str, Any]], tuple[str, Any]]] = {
-            "cancel": self._cancel,
-            "skip": self._skip,
-            "invalidate": self._invalidate,
-            "force": self._force,
-            "details": self._details,
-            "why": self._details,
-            "logs": self._details,
-        }
 
     # --- opening and closing -----------------------------------------------------------------------------------------
 
     def open(self) -> None:
         """Announce the kernel to pages; silent where the shell has no comms."""
+        events = self.flow.shell.events
+        events.register("pre_execute", self._begun)
+        events.register("post_execute", self._ended)
+        self.flow.expect = self._expect
         manager = getattr(getattr(self.flow.shell, "kernel", None), "comm_manager", None)
         if manager is None:
             return
@@ -83,10 +86,14 @@ class Hub:
         with self._lock:
             self._shown = None
         session.bus.subscribe(lambda run: self._wake.set())
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._pump, name="prefect_nb views", daemon=True)
-            self._thread.start()
+        self._start()
         self._wake.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None and not self._done.is_set():
+                self._thread = threading.Thread(target=self._pump, name="prefect_nb views", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Stop sending and let the pages go."""
@@ -94,13 +101,17 @@ class Hub:
         self._wake.set()
         if self._thread is not None:
             self._thread.join(2)
+        events = self.flow.shell.events
+        for name, hook in (("pre_execute", self._begun), ("post_execute", self._ended)):
+            if hook in events.callbacks[name]:
+                events.unregister(name, hook)
         manager = getattr(getattr(self.flow.shell, "kernel", None), "comm_manager", None)
         if manager is not None:
             manager.unregister_target(CONTROL, self._page)
         if self._state is not None:
             self._state.close()
 
-    # --- out ---
+    # --- out ---------------------------------------------------------------------------------------------------------
 
     def model(self) -> ViewModel:
         """The newest model."""
@@ -116,7 +127,12 @@ class Hub:
             seq=self._seq,
             store=session.store.location,
             notebook=session.notebook,
+            freshness=self._badges.told(),
         )
+
+    def details(self, task: str) -> Details:
+        """One task's story."""
+        return self._commands.details(task)
 
     def bundle(self, model: ViewModel) -> dict[str, Any]:
         """The model for every kind of page: ours, a picture, and text."""
@@ -124,12 +140,30 @@ class Hub:
 
     def display(self) -> None:
         """Show the graph in the cell that runs now, and keep that output up to date."""
+        self._start()
+        with self._lock:
+            here = not self._pages and wants_widget(self.flow.shell)
+        if here:
+            with taps.muted():
+                bundle = self.widget()._repr_mimebundle_()
+                data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
+                self.flow.shell.display_pub.publish(data, metadata)
+            return
         name = f"prefect-nb-{uuid4().hex[:12]}"
         with taps.muted():
             self.flow.shell.display_pub.publish(self.bundle(self.model()), {}, transient={"display_id": name})
         with self._lock:
             self._displays.append(name)
-            del self._displays[:-20]
+            del self._displays[:-_KEPT]
+
+    def widget(self) -> Any:
+        """The live view as a widget, for pages without the lab extension and for layouts of other widgets."""
+        self._start()
+        widget = flow_widget(self.model(), self._commands)
+        with self._lock:
+            self._widgets.append(widget)
+            del self._widgets[:-_KEPT]
+        return widget
 
     def flush(self) -> None:
         """Send what is new now: pages and displays show the states as they are."""
@@ -143,26 +177,30 @@ class Hub:
             if self._done.is_set():
                 return
             self._send()
-            if not self.flow.opened or not self.flow.session.run.active:
+            shown = self._shown
+            quiet = not self.flow.opened or not self.flow.session.run.active
+            if quiet or (shown is not None and shown.run.id != self._painted[0]):
                 self._paint()
             self._done.wait(_APART_S)
 
     def _send(self) -> None:
         with self._lock:
             new, old = self.model(), self._shown
-            if old is None or old.run.id != new.run.id:
-                self._seq += 1
-                self._shown = new = self._numbered(new)
-                self._tell({"op": "full", "model": new.to_plain()})
-                return
-            change = patch(old, self._numbered(new, self._seq + 1))
-            if not _empty(change):
-                self._seq += 1
-                self._shown = self._numbered(new)
-                self._tell({"op": "patch", "patch": change, "run": new.run.id})
+            if old is not None and old.run.id == new.run.id:
+                change = patch(old, self._numbered(new, self._seq + 1))
+                if _empty(change):
+                    return
+                message = {"op": "patch", "patch": change, "run": new.run.id}
+            else:
+                message = {}
+            self._seq += 1
+            self._shown = new = self._numbered(new, self._seq)
+            self._tell(message or {"op": "full", "model": new.to_plain()})
+            for widget in self._widgets:
+                widget.show(new)
 
-    def _numbered(self, model: ViewModel, seq: int | None = None) -> ViewModel:
-        return ViewModel.of(self._seq if seq is None else seq, model.run, model.nodes, model.edges)
+    def _numbered(self, model: ViewModel, seq: int) -> ViewModel:
+        return ViewModel.of(seq, model.run, model.nodes, model.edges)
 
     def _tell(self, message: Mapping[str, Any]) -> None:
         if self._state is not None:
@@ -179,107 +217,64 @@ class Hub:
             for name in names:
                 self.flow.shell.display_pub.publish(bundle, {}, transient={"display_id": name}, update=True)
 
-    # --- in ---
+    # --- in ----------------------------------------------------------------------------------------------------------
 
     def _page(self, comm: Any, message: Any) -> None:
-        self._controls = [*self._controls[-20:], comm]
+        with self._lock:
+            self._pages[comm.comm_id] = comm
         comm.on_msg(lambda m: self._received(comm, m))
+        comm.on_close(lambda m: self._pages.pop(comm.comm_id, None))
 
     def _received(self, comm: Any, message: Mapping[str, Any]) -> None:
         data = message.get("content", {}).get("data")
-        if not isinstance(data, Mapping) or data.get("v") != 1 or len(str(data)) > _LIMIT:
+        if not isinstance(data, Mapping):
             return
-        comm.send({"nonce": data.get("nonce"), **self.command(data)})
-        if data.get("op") in ("hello", "snapshot", "document"):
-            with self._lock:
-                self._shown = None if data["op"] != "document" else self._shown
-            self._send()
-
-    def command(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Carry a page's command out; the answer, never an exception."""
-        op, task = data.get("op"), data.get("task")
-        if op in ("hello", "snapshot"):
-            return {"ok": True, "message": ""}
-        if op == "document":
-            return self._document(data)
-        handler = self._commands.get(str(op))
-        if handler is None or not isinstance(task, str):
-            return {"ok": False, "message": f"{op} is not something a page can ask for"}
-        if op != "force" and not self.flow.opened:
-            return {"ok": False, "message": "nothing has run yet"}
-        try:
-            said, extra = handler(task, data)
-        except PrefectNBError as error:
-            return {"ok": False, "message": error.message}
-        return {"ok": True, "message": said, **({"data": extra} if extra is not None else {})}
-
-    def _document(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        rows = data.get("cells")
-        if not isinstance(rows, list) or not all(isinstance(r, Mapping) for r in rows):
-            return {"ok": False, "message": "a document is a list of cells"}
-        self.flow.set_document(rows, path=str(data.get("path") or ""))
-        return {"ok": True, "message": ""}
-
-    def _visit(self, task: str) -> VisitId | None:
-        run = self.flow.session.run
-        visit = run.visit(task)
-        if visit is not None:
-            return visit.id
-        return next((v for v in run.visits if str(v) == task), None)
-
-    def _cancel(self, task: str, data: Mapping[str, Any]) -> tuple[str, Any]:
-        visit = self._visit(task)
-        if visit is None:
-            return f"{task} has not run yet", None
-        self.flow.session.ask(ev.CancelRequested(at=now(), actor="page", visit=visit, message="by the page"))
-        return f"asked {task} to stop", None
-
-    def _skip(self, task: str, data: Mapping[str, Any]) -> tuple[str, Any]:
-        session = self.flow.session
-        visit = session.run.visit(task)
-        cell = self.flow.document.task(task)
-        if visit is not None and not visit.state.final:
-            session.ask(ev.SkipRequested(at=now(), actor="page", visit=visit.id, message="by the page"))
-        elif cell is not None and cell.spec is not None:
-            fresh = VisitId(task, 1 if visit is None else visit.id.visit + 1)
-            session.ask(
-                ev.TaskPlanned(at=now(), actor="page", visit=fresh, spec=cell.spec, cell=cell.id),
-                ev.SkipRequested(at=now(), actor="page", visit=fresh, message="by the page"),
-            )
+        if data.get("v") != 1:
+            told: Mapping[str, Any] = {"ok": False, "message": "this page and this kernel have other versions of us"}
         else:
-            return f"there is no task {task}", None
-        return f"{task} is skipped", None
+            told = self._commands(data)
+        comm.send({"nonce": data.get("nonce"), **told})
+        op = data.get("op")
+        if told["ok"] and op in ("hello", "snapshot", "document"):
+            self._start()
+            if op == "document":
+                self._documented()
+            else:
+                with self._lock:
+                    self._shown = None
+            self._send()
+            self._wake.set()
 
-    def _invalidate(self, task: str, data: Mapping[str, Any]) -> tuple[str, Any]:
-        session = self.flow.session
-        visit = session.run.visit(task)
-        if visit is None:
-            return f"{task} has no result yet", None
-        if visit.key:
-            session.store.invalidate(visit.key)
-        session.ask(ev.TaskInvalidated(at=now(), actor="page", visit=visit.id))
-        return f"{task} will be computed again", None
+    def _documented(self) -> None:
+        self._aside = threading.current_thread() is not threading.main_thread()
+        with self._told:
+            self._told.notify_all()
+        self._look_soon()
 
-    def _force(self, task: str, data: Mapping[str, Any]) -> tuple[str, Any]:
-        cell = self.flow.document.task(task)
-        if cell is None:
-            return f"there is no task {task}", None
-        self.flow.forced.add(cell.id)
-        return f"the next execution of {task} computes it again", None
+    def _expect(self, cell_id: str) -> None:
+        """A cell that nobody told of runs: its page's document is on its way, on another thread."""
+        if self._aside and self._pages:
+            with self._told:
+                self._told.wait_for(lambda: self.flow.document.cell(cell_id) is not None, _EXPECT_S)
 
-    def _details(self, task: str, data: Mapping[str, Any]) -> tuple[str, Any]:
-        return "", self.details(task).to_plain()
+    # --- freshness ---------------------------------------------------------------------------------------------------
 
-    def details(self, task: str) -> Details:
-        """One task's story."""
-        flow = self.flow
-        store, run = flow.store, flow.session.run
-        visit = run.visit(task)
-        entries = store.entries(task=task, flow=flow.name, limit=20)
-        entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
-        earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
-        events = [event for _, event in store.events(run.id)]
-        return inspect(events, store.logs(run.id), entry, earlier, task)
+    def _begun(self) -> None:
+        self._busy = True
+
+    def _ended(self) -> None:
+        self._busy = False
+        self._look_soon()
+
+    def _look_soon(self) -> None:
+        """Between two cells, in the kernel's main thread, look at what only values and files can tell."""
+        loop = getattr(getattr(self.flow.shell, "kernel", None), "io_loop", None)
+        if loop is not None and (self._pages or self._displays or self._widgets):
+            loop.add_callback(self._look)
+
+    def _look(self) -> None:
+        if not self._busy and not self._done.is_set() and self._badges.look():
+            self._wake.set()
 
 
 def _empty(change: Mapping[str, Any]) -> bool:

@@ -121,6 +121,7 @@ _FLOW_HELP = """%flow [COMMAND] [NAME]
 
 Without a command: the live graph of this notebook. Commands::
 
+    widget        the live graph as a widget, for layouts of other widgets (w = %flow widget)
     status        every task: state, attempt, duration, reason
     why NAME      why a task ran or was reused: its key, part by part, and its states
     logs [NAME]   what a task, or every task, printed

@@ -94,8 +94,19 @@ class CellRunner:
             raise MagicUsageError(known.complaint.replace("\n  ->", " -"))
         job = self._job(known, pulled=False)
         flow.describe()
-        visit = await self._visit(job)
+        visit = self._skipped(job) or await self._visit(job)
         self._conclude(job, visit)
+
+    def _skipped(self, job: _Job) -> Visit | None:
+        """The visit that a person skipped when this execution was already on its way, if so."""
+        if job.cell.id not in self.flow.skips:
+            return None
+        self.flow.skips.discard(job.cell.id)
+        visit = self.flow.session.run.visit(job.spec.name)
+        if visit is None or visit.state.name is not StateName.SKIPPED:
+            return None
+        self._effects.ended_badly(job.cell)
+        return visit
 
     async def pull(self, cell: CellInfo, *, fresh: bool = False) -> Visit | None:
         """Bring a task cell up to date inside another one's request; its last visit, None if nothing had to be done."""
@@ -107,7 +118,7 @@ class CellRunner:
 
     async def bring(self, cell: CellInfo) -> None:
         """Execute a task unless it would find all as it is; what it needs and cannot have is told, not raised."""
-        if self.inputs.reusable(cell):
+        if self.inputs.reusable(cell) and self._effects.establish(cell):
             return
         try:
             await self._visit(self._job(cell, pulled=True))

@@ -52,8 +52,9 @@ def build(
     cells = {str(n["task"]): n for n in graph.get("nodes", ())}
     nodes = [_cell(name, row, run, fresh.get(name, "unknown")) for name, row in cells.items()]
     known = set(cells)
+    ordered = bool(graph.get("order_known"))
     for name, visit_id in run.latest.items():
-        if name not in known:
+        if name not in known and not (ordered and _left(run.visits[visit_id])):
             nodes.append(_node(run.visits[visit_id], "unknown"))
             known.add(name)
     nodes += _children(run, known)
@@ -76,6 +77,12 @@ def build(
         store=store,
     )
     return ViewModel.of(seq, view, nodes, edges)
+
+
+def _left(visit: Visit) -> bool:
+    """Whether its cell is not in the document any more, or makes another task now."""
+    ours = (visit.cell or "run-").startswith("run-")  # a cell of a client that does not tell which it is
+    return visit.spec.kind.value == "cell" and visit.state.final and not ours
 
 
 def _children(run: Run, known: set[str]) -> Iterable[NodeView]:

@@ -1,0 +1,173 @@
+"""What a page may ask of a run, carried out as events; the answer is a value, never an exception.
+
+Served on a thread of its own while a cell runs, so nothing here touches the user's namespace. Knows the protocol of
+`prefect_nb.views.model`; not how messages travel.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.core import events as ev
+from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import VisitId
+from prefect_nb.errors import PrefectNBError, UsageError
+from prefect_nb.views.details import Details
+from prefect_nb.views.inspect import inspect
+from prefect_nb.wiring import now
+
+__all__ = ["Commands"]
+
+_log = logging.getLogger("prefect_nb")
+Answer = tuple[str, Any]
+
+
+class Commands:
+    """The commands of pages for one kernel's run.
+
+    Parameters
+    ----------
+    flow : LiveFlow
+        The kernel's notebook.
+    """
+
+    def __init__(self, flow: LiveFlow) -> None:
+        self._flow = flow
+        self._known: dict[str, Callable[[str, Mapping[str, Any]], Answer]] = {
+            "cancel": self._cancel,
+            "skip": self._skip,
+            "invalidate": self._invalidate,
+            "force": self._force,
+            "run": self._intend,
+            "run-downstream": self._intend,
+            "retry": self._intend,
+            "details": self._details,
+            "why": self._details,
+            "logs": self._details,
+        }
+
+    def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Carry a command out."""
+        op, task = data.get("op"), data.get("task")
+        if op in ("hello", "snapshot"):
+            return {"ok": True, "message": ""}
+        try:
+            if op == "document":
+                said, extra = self._document(data)
+            else:
+                handler = self._known.get(op) if isinstance(op, str) else None
+                if handler is None or not isinstance(task, str):
+                    raise UsageError(f"{str(op)[:40]} is not something a page can ask for")
+                self._check_run(str(op), data)
+                said, extra = handler(task, data)
+        except PrefectNBError as error:
+            return {"ok": False, "message": error.message}
+        except Exception:  # the border: a page's message, whatever it holds, must not become output of the user's cell
+            _log.debug("a page's command failed: %s", op, exc_info=True)
+            return {"ok": False, "message": f"{op} failed in the kernel"}
+        return {"ok": True, "message": said, **({"data": extra} if extra is not None else {})}
+
+    def _check_run(self, op: str, data: Mapping[str, Any]) -> None:
+        run = data.get("run")
+        if not self._flow.opened:
+            if op not in ("force", "run", "run-downstream", "retry"):
+                raise UsageError("nothing has run yet")
+        elif isinstance(run, str) and run and run != self._flow.session.run.id:
+            raise UsageError(f"run {run} is over in this kernel; the newest %flow shows the one that is open")
+
+    def _document(self, data: Mapping[str, Any]) -> Answer:
+        rows, path = data.get("cells"), data.get("path")
+        if not isinstance(rows, list) or not all(_is_cell(row) for row in rows):
+            raise UsageError("a document is a list of cells, each with an id and a source")
+        if len({row["id"] for row in rows}) != len(rows):
+            raise UsageError("two cells of the document have the same id")
+        self._flow.set_document(rows, path=path if isinstance(path, str) else "")
+        return "", None
+
+    def _found(self, task: str) -> Visit | None:
+        """The visit that a node stands for: a task's latest, or that of one function call."""
+        run = self._flow.session.run
+        return run.visit(task) or next((v for i, v in run.visits.items() if str(i) == task), None)
+
+    def _cancel(self, task: str, data: Mapping[str, Any]) -> Answer:
+        visit = self._found(task)
+        if visit is None:
+            raise UsageError(f"{task} has not run yet")
+        if visit.state.final:
+            raise UsageError(f"{task} has ended already: {visit.state.label}")
+        self._flow.session.ask(ev.CancelRequested(at=now(), actor="page", visit=visit.id, message="by the page"))
+        return f"asked {task} to stop", None
+
+    def _skip(self, task: str, data: Mapping[str, Any]) -> Answer:
+        session = self._flow.session
+        visit = self._found(task)
+        cell = self._flow.document.task(task)
+        if visit is not None and not visit.state.final:
+            session.ask(ev.SkipRequested(at=now(), actor="page", visit=visit.id, message="by the page"))
+        elif cell is not None and cell.spec is not None:
+            fresh = VisitId(task, 1 if visit is None else visit.id.visit + 1)
+            session.ask(
+                ev.TaskPlanned(at=now(), actor="page", visit=fresh, spec=cell.spec, cell=cell.id),
+                ev.SkipRequested(at=now(), actor="page", visit=fresh, message="by the page"),
+            )
+            if data.get("queued") is True:  # the page has asked for this cell already; that execution is the one meant
+                self._flow.skips.add(cell.id)
+        else:
+            raise UsageError(f"there is no task {task}")
+        return f"{task} is skipped", None
+
+    def _invalidate(self, task: str, data: Mapping[str, Any]) -> Answer:
+        session = self._flow.session
+        visit = self._found(task)
+        if visit is None:
+            raise UsageError(f"{task} has no result yet")
+        if visit.key:
+            session.store.invalidate(visit.key)
+        session.ask(ev.TaskInvalidated(at=now(), actor="page", visit=visit.id))
+        return f"{task} will be computed again", None
+
+    def _force(self, task: str, data: Mapping[str, Any]) -> Answer:
+        cell = self._flow.document.task(task)
+        if cell is None:
+            raise UsageError(f"there is no task {task}")
+        self._flow.forced.add(cell.id)
+        return f"the next execution of {task} computes it again", None
+
+    def _intend(self, task: str, data: Mapping[str, Any]) -> Answer:
+        """A body runs only when its cell is executed; where the page cannot do that, a person is told which."""
+        document = self._flow.document
+        cell = document.task(task)
+        if cell is None:
+            raise UsageError(f"there is no task {task} that a cell could run")
+        self._flow.forced.add(cell.id)
+        wanted = {cell.id}
+        if data.get("op") == "run-downstream":
+            wanted |= {d for d in document.graph.descendants(cell.id) if (c := document.cell(d)) and c.spec}
+        names = [c.spec.name for c in document.cells if c.id in wanted and c.spec is not None]
+        told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+        return f"now run {'the cell' if len(names) == 1 else 'the cells'} of {told}: this page cannot", None
+
+    def _details(self, task: str, data: Mapping[str, Any]) -> Answer:
+        return "", self.details(task).to_plain()
+
+    def details(self, task: str) -> Details:
+        """One task's story."""
+        flow = self._flow
+        store, run = flow.store, flow.session.run
+        visit = run.visit(task)
+        entries = store.entries(task=task, flow=flow.name, limit=20)
+        entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
+        earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
+        events = [event for _, event in store.events(run.id)]
+        return inspect(events, store.logs(run.id), entry, earlier, task)
+
+
+def _is_cell(row: object) -> bool:
+    if not isinstance(row, Mapping) or not isinstance(row.get("id"), str) or not row["id"]:
+        return False
+    tags = row.get("tags")
+    listed = tags is None or (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags))
+    return isinstance(row.get("source"), str) and listed

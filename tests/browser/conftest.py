@@ -1,0 +1,55 @@
+"""One JupyterLab and one Chromium for all browser tests; a page, a folder and fresh kernels for each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from lab_parts import CHROMIUM, Lab, Notebook, write
+from playwright.sync_api import Browser, sync_playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(browser_path: str) -> Iterator[Browser]:
+    """A headless Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The server of all tests."""
+    server = Lab(tmp_path_factory.mktemp("lab"))
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def lab(shared_lab: Lab) -> Iterator[Lab]:
+    """The server, without kernels of other tests."""
+    yield shared_lab
+    shared_lab.end_kernels()
+
+
+@pytest.fixture
+def notebook(chromium: Browser, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook made of these cells, in a page of its own; a fault in the page fails the test."""
+    opened: list[Notebook] = []
+    folder = lab.root / re.sub(r"\W+", "-", request.node.name)
+
+    def make(cells: Sequence[str] | Path, *, server: Lab = lab, kernel: bool = True) -> Notebook:
+        path = cells if isinstance(cells, Path) else write(server.root / folder.name / "flow.ipynb", cells)
+        context = chromium.new_context(viewport={"width": 1400, "height": 900})
+        one = Notebook(context.new_page(), server, path)
+        opened.append(one)
+        return one.open(kernel=kernel)
+
+    yield make
+    for one in opened:
+        one.page.context.close()
+    noise = [text for one in opened for text in one.noise if not re.search("Canceled future|disposed", text)]
+    assert not noise
