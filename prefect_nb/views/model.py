@@ -23,6 +23,7 @@ Control comm, page to kernel (always ``"v": 1`` and a ``nonce``)::
      "cells": [{"id", "source", "type": "code", "tags": [...]}]}
     {"op": "force", "task": <node id>, "run": <run id>}    # the next execution of this task computes it again
     {"op": "cancel" | "skip" | "invalidate" | "details", "task": <node id>, "run": <run id>}
+                                                           # a skip also tells "queued": the cell was sent already
 
 Control comm, kernel to page, one for each nonce::
 

@@ -116,7 +116,14 @@ export class Connector implements IDisposable {
     if (command.op === 'run' || command.op === 'run-downstream' || command.op === 'retry') {
       return this.run(command);
     }
-    return this.request(command);
+    return this.request(command.op === 'skip' ? { ...command, queued: this.queued(command) } : command);
+  }
+
+  /** Whether the cell of a task was sent to the kernel and has not come to its end. */
+  private queued({ task, run }: Command): boolean {
+    const id = this.models.get(run)?.nodes.find(node => node.id === task)?.cell_id;
+    const model = this.panel.content.widgets.find(cell => cell.model.id === id)?.model;
+    return (model as { executionState?: string } | undefined)?.executionState === 'running';
   }
 
   private async run(command: Command): Promise<Reply> {
@@ -260,13 +267,24 @@ export class Connector implements IDisposable {
   private publish(model: ViewModel): void {
     this.models.set(model.run.id, model);
     this.current = model.run.id;
-    this.notice(null);
+    const noticed = this.banner !== null;
+    if (!this.banner?.stale || this.banner === LOST || this.shows(model.run.id)) {
+      this.banner = null;
+    }
     for (const sink of this.sinks) {
       if (sink.run === model.run.id) {
+        if (noticed) {
+          sink.notice(null);
+        }
         sink.show(model);
       }
     }
     showBadges(this.panel, model);
+  }
+
+  /** Whether a view shows this run; views of another one keep saying that they are old. */
+  private shows(run: string): boolean {
+    return [...this.sinks].some(sink => sink.run === run);
   }
 
   private notice(notice: Notice | null): void {

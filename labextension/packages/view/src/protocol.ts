@@ -91,6 +91,8 @@ export interface Command {
   op: Op;
   task: string;
   run: string;
+  /** Of `skip`: the page has sent this cell to the kernel already, so that execution is meant. */
+  queued?: boolean;
 }
 
 export interface DocumentCell {
