@@ -69,13 +69,17 @@ class CellInfo:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one execution of a cell really did to names; it holds as long as the cell has this shape."""
+    """What one execution of a cell really did to names; it holds as long as the cell has this shape.
+
+    `beside` are names that it changed through another one: it rests on them, though no edge says so.
+    """
 
     shape: str
     reads: frozenset[str] = _NOTHING
     writes: frozenset[str] = _NOTHING
     deletes: frozenset[str] = _NOTHING
     mutates: frozenset[str] = _NOTHING
+    beside: frozenset[str] = _NOTHING
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ class Document:
     _careful: Graph | None = None
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
     _seen: dict[str, Seen] = field(default_factory=dict)
+    _nodes: dict[tuple[str, bool], tuple[CellInfo, Seen | None, Node]] = field(default_factory=dict)
     _rebound: frozenset[str] = _NOTHING
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -143,7 +148,10 @@ class Document:
 
     def learn(self, cell_id: str, seen: Seen) -> None:
         """What an execution showed: it corrects what the source alone says, until the cell is edited."""
-        if self._seen.get(cell_id) != seen:
+        before = self._seen.get(cell_id)
+        if before is not None and before.shape == seen.shape:
+            seen = replace(seen, writes=seen.writes | before.writes)  # binding an equal object again is not seen
+        if before != seen:
             with self._lock:
                 self._seen[cell_id] = seen
                 self._graph = self._careful = None
@@ -151,7 +159,12 @@ class Document:
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
         """Names that an execution of this very cell was seen to depend on, beyond its source."""
         seen = self._seen.get(cell.id)
-        return seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING
+        return seen.reads | seen.beside if seen is not None and seen.shape == cell.shape else _NOTHING
+
+    def beside(self, cell: CellInfo) -> frozenset[str]:
+        """Names that the cell was seen to change through other names."""
+        seen = self._seen.get(cell.id)
+        return seen.beside if seen is not None and seen.shape == cell.shape else _NOTHING
 
     @property
     def graph(self) -> Graph:
@@ -171,8 +184,16 @@ class Document:
 
     def _build(self, *, careful: bool) -> Graph:
         ids = {c.spec.name: c.id for c in self._cells.values() if c.spec is not None}
-        nodes = [_node(c, ids, self._seen.get(c.id), careful=careful) for c in self._cells.values()]
-        return build(nodes, available=self.available())
+        return build([self._node(c, ids, careful) for c in self._cells.values()], available=self.available())
+
+    def _node(self, cell: CellInfo, ids: Mapping[str, str], careful: bool) -> Node:
+        """The cell's node; made again only when something about this very cell changed."""
+        seen = self._seen.get(cell.id)
+        after = tuple(ids.get(name, name) for name in cell.spec.after) if cell.spec is not None else ()
+        known = self._nodes.get((cell.id, careful))
+        if known is None or known[0] is not cell or known[1] is not seen or known[2].after != after:
+            known = self._nodes[cell.id, careful] = cell, seen, _node(cell, after, seen, careful=careful)
+        return known[2]
 
     def to_plain(self) -> dict[str, Any]:
         """The tasks and the data edges between them, as the views draw them."""
@@ -246,9 +267,8 @@ class Document:
                 self._cells[cell_id] = replace(self._parse(cell_id, cell.source), tags=cell.tags)
 
 
-def _node(cell: CellInfo, ids: Mapping[str, str], seen: Seen | None, *, careful: bool) -> Node:
+def _node(cell: CellInfo, after: tuple[str, ...], seen: Seen | None, *, careful: bool) -> Node:
     names = cell.names or Names()
-    after = tuple(ids.get(name, name) for name in cell.spec.after) if cell.spec is not None else ()
     node = names.node(cell.id, "plain" if cell.spec is None else "task", after)
     if seen is None or seen.shape != cell.shape:
         return node

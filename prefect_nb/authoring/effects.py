@@ -81,13 +81,18 @@ class Effects:
         if names is None:
             return {}
         user, hidden = self._flow.shell.user_ns, {}
-        for name in (names.reads | names.writes | names.defers) - set(producers):
+        basis = self._inputs.basis(cell.id)
+        said = names.reads | names.writes | names.defers
+        for name in frozenset(basis.made if basis is not None else ()) - said:
+            if ns.writer(name) == cell.id:
+                ns.drop(name)
+        for name in said - set(producers):
             writer = ns.writer(name)
             if writer is None:
                 continue
             if writer == cell.id:
                 if name not in names.must_write or name in names.reads:
-                    ns.drop(name)
+                    ns.drop(name)  # as in a new kernel, where it is not there before the cell made it
             elif name in names.reads or name not in names.must_write:
                 ns.materialize((name,))
                 if name in user:
@@ -110,11 +115,24 @@ class Effects:
         self._carry(cell, outcome)
         known = names.reads | names.writes if names is not None else frozenset()
         notes = tuple(record.diagnoses) + _mutations(cell, changes) + _random(cell, record.manifest)
-        self._finish(cell, outcome, (tried.looked_up - known) | changes.unforeseen, notes)
+        self._finish(cell, outcome, tried.looked_up - known, notes)
         pure = not any(r["kind"] in RESTING for r in record.manifest)
         rule = cell.spec.cache.rule if cell.spec is not None else ""
         ok = not record.note and (pure or rule == "always") and rule != "never"
-        self._inputs.note(cell, tuple(outcome.names), record.manifest, ok=ok)
+        self._inputs.note(cell, outcome, record.manifest, ok=ok)
+
+    def establish(self, cell: CellInfo) -> bool:
+        """What a task had made stands again where another task's version lies now; False if part of it is gone."""
+        ns, basis = self._flow.ns, self._inputs.basis(cell.id)
+        for name in basis.made if basis is not None else ():
+            writer = ns.writer(name)
+            above = self._flow.document.cell(writer) if writer is not None else None
+            displaced = writer is None or (above is not None and above.spec is not None and writer != cell.id)
+            if displaced and not ns.put_back(cell.id, name):
+                return False
+        for name in basis.gone if basis is not None else ():
+            ns.drop(name)
+        return True
 
     def apply(
         self, cell: CellInfo, outcome: Outcome, code: tuple[ast.Module, str], manifest: tuple[Mapping[str, Any], ...]
@@ -131,13 +149,13 @@ class Effects:
         stored = [v for v in self._versions(cell, outcome) if v.address]
         ns.promise(stored, self._carried(cell, outcome))
         put_back(self._flow.vault, outcome, *code, ns)
-        for name in (*outcome.modules, *outcome.defined):
+        for name in (*outcome.modules, *outcome.defined, *outcome.closed):
             ns.made(Version(cell.id, name, outcome.names[name]))
         if outcome.size <= _SMALL:
             ns.materialize(v.name for v in stored)
         self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
-        self._inputs.note(cell, tuple(outcome.names), manifest, ok=pure)
+        self._inputs.note(cell, outcome, manifest, ok=pure)
 
     def ended_badly(self, cell: CellInfo) -> None:
         """A visit ended without a success."""
@@ -154,7 +172,7 @@ class Effects:
             ns.drop(name)
 
     def _versions(self, cell: CellInfo, outcome: Outcome) -> list[Version]:
-        unstored = {*outcome.unstorable, *outcome.modules, *outcome.defined}
+        unstored = {*outcome.unstorable, *outcome.modules, *outcome.defined, *outcome.closed}
         producers = self._owners(cell, outcome)
         found = []
         for name, digest in outcome.names.items():
@@ -195,6 +213,7 @@ class Effects:
             writes=frozenset(outcome.names) - frozenset(outcome.mutated),
             deletes=frozenset(outcome.deleted),
             mutates=frozenset(outcome.mutated),
+            beside=frozenset(outcome.mutated) - (cell.names.reads if cell.names is not None else frozenset()),
         )
         flow.document.learn(cell.id, seen)
         self._shown[cell.id] = (cell.shape, notes)

@@ -5,15 +5,19 @@ Conservative: what cannot be followed may lead anywhere. Knows names and live va
 
 from __future__ import annotations
 
+import dis
+import functools
+import inspect
 import re
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.origins import place_of
 
-__all__ = ["SHELL", "late_names", "roams", "touched"]
+__all__ = ["SHELL", "bound_late", "late_names", "roams", "touched"]
 
 SHELL = re.compile(r"_+|_i+|_i?\d+|In|Out|_[oid]h|exit|quit|get_ipython|open|__\w+__")
 """Names that are the shell's own, not the notebook's."""
@@ -43,7 +47,22 @@ def _keeps_state(value: object) -> bool:
 
 def late_names(values: Iterable[object]) -> set[str]:
     """Global names that functions, and methods of notebook classes, among `values` look up when they are called."""
-    found: set[str] = set()
+    return {name for code in _codes(values) for name in code.co_names}
+
+
+def bound_late(values: Iterable[object]) -> set[str]:
+    """Global names that functions among `values`, and those that these call, may bind or delete when they run."""
+    return {name for code in _codes(values) for name in _global_stores(code)}
+
+
+@lru_cache(maxsize=4096)
+def _global_stores(code: types.CodeType) -> frozenset[str]:
+    stores = ("STORE_GLOBAL", "DELETE_GLOBAL")
+    return frozenset(str(i.argval) for i in dis.get_instructions(code) if i.opname in stores)
+
+
+def _codes(values: Iterable[object]) -> Iterator[types.CodeType]:
+    """The code of notebook functions and of all that they name, nested code included."""
     seen: set[int] = set()
     stack: list[Any] = list(values)
     while stack:
@@ -54,19 +73,30 @@ def late_names(values: Iterable[object]) -> set[str]:
         if isinstance(value, types.FunctionType):
             if value.__module__ == "__main__":
                 stack.append(value.__code__)
-                new = {n for n in value.__code__.co_names if n in value.__globals__} - found
-                found |= new
-                stack.extend(value.__globals__[n] for n in new)
+                names = (n for code in _nested(value.__code__) for n in code.co_names)
+                stack.extend(value.__globals__[n] for n in names if n in value.__globals__)
                 stack.extend(c.cell_contents for c in value.__closure__ or () if _filled(c))
         elif isinstance(value, types.CodeType):
-            found |= set(value.co_names)
+            yield value
             stack.extend(c for c in value.co_consts if isinstance(c, types.CodeType))
         elif isinstance(value, type):
             if value.__module__ == "__main__":
                 stack.extend(vars(value).values())
+        elif isinstance(value, property):
+            stack += [value.fget, value.fset, value.fdel]
+        elif isinstance(value, staticmethod | classmethod | types.MethodType | functools.partial):
+            stack.append(getattr(value, "func", None) or getattr(value, "__func__", None))
+        elif (inner := inspect.getattr_static(value, "__wrapped__", None)) is not None:
+            stack.append(inner)
         elif type(value).__module__ == "__main__":
             stack.append(type(value))
-    return found
+
+
+def _nested(code: types.CodeType) -> Iterator[types.CodeType]:
+    yield code
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            yield from _nested(const)
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -10,13 +10,13 @@ import builtins
 import random
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from prefect_nb.analysis.values import fingerprint
 from prefect_nb.errors import Unhashable
 
-__all__ = ["changed", "generators", "put_back", "settings"]
+__all__ = ["assumed", "changed", "generators", "holds", "put_back", "settings"]
 
 
 def generators() -> dict[str, object]:
@@ -66,7 +66,64 @@ def _flat(tree: Mapping[str, Any], path: str = "") -> dict[str, object]:
     return rows
 
 
-def digest(states: Mapping[str, object]) -> str:
+def assumed(before: Mapping[str, object], shown: Collection[str], *, image: bool) -> list[dict[str, Any]]:
+    """Rows of a manifest: the settings that a body worked under and that its result may show.
+
+    Only what differs from a library's own defaults counts, so that a session that has not loaded it is no other one.
+
+    Parameters
+    ----------
+    before : mapping
+        :func:`settings` at its start.
+    shown : collection of str
+        The kinds of its outputs; a body that showed nothing did not depend on how things are shown.
+    image : bool
+        Whether it showed a picture.
+    """
+    rows = []
+    for name in _RELEVANT:
+        if (name == "matplotlib" and not image) or (name in ("pandas display", "numpy") and not shown):
+            continue
+        rows.append({"kind": "settings", "name": name, "digest": _digest(_special(name, before))})
+    return [row for row in rows if row["digest"] != _digest({}) or row["name"].partition(" ")[0] in sys.modules]
+
+
+_RELEVANT = ("pandas", "pandas display", "numpy", "numpy errors", "matplotlib")
+
+
+def holds(row: Mapping[str, Any]) -> bool:
+    """Whether settings are as a row of a manifest says."""
+    return bool(_digest(_special(str(row["name"]), settings())) == row["digest"])
+
+
+def _special(name: str, states: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings under a row's name that are not a library's defaults."""
+    library = name.partition(" ")[0]
+    now = states.get(library)
+    if not isinstance(now, Mapping):
+        return {}
+    if library == "pandas":
+        registered = getattr(sys.modules["pandas._config.config"], "_registered_options", {})
+        shown = name == "pandas display"
+        chosen = {k: v for k, v in now.items() if k.startswith(("display.", "styler.", "plotting.")) == shown}
+        return {k: v for k, v in chosen.items() if not _equal(getattr(registered.get(k), "defval", v), v)}
+    if library == "numpy":
+        errors = {k: v for k, v in dict(now["errors"]).items() if v != _NUMPY_ERRORS.get(k)}
+        if name == "numpy errors":
+            return errors
+        return {k: v for k, v in now.items() if k in _NUMPY_PRINT and not _equal(_NUMPY_PRINT[k], v)}
+    defaults = getattr(sys.modules.get("matplotlib"), "rcParamsDefault", {})
+    return {k: v for k, v in now.items() if k not in defaults or not _equal(dict.get(defaults, k), v)}
+
+
+_NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
+_NUMPY_PRINT = {
+    "edgeitems": 3, "threshold": 1000, "precision": 8, "linewidth": 75, "suppress": False, "nanstr": "nan",
+    "infstr": "inf", "sign": "-", "floatmode": "maxprec", "legacy": False, "formatter": None,
+}
+
+
+def _digest(states: Mapping[str, object]) -> str:
     """One fingerprint of states; what has none counts by its type."""
     rows = {}
     for name, value in states.items():

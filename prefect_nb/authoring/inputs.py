@@ -12,7 +12,10 @@ from typing import Any
 
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.authoring.reuse import changed_reads
+from prefect_nb.authoring.outcome import Outcome
+from prefect_nb.authoring.reuse import changed_reads, declared
+from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import Unhashable
 
@@ -54,6 +57,14 @@ class Basis:
         Whether it ended well.
     reusable : bool
         Whether its result may stand for a second execution.
+    visit : VisitId, optional
+        Under which name it is on record; the task may have been renamed since.
+    gone : tuple of str
+        What it deleted.
+    declared : str
+        The digest of its declared files and variables.
+    beside : tuple of (str, str, str)
+        Cell, name and content of what it changed through another name, as it was before.
     """
 
     shape: str
@@ -62,6 +73,10 @@ class Basis:
     manifest: tuple[Mapping[str, Any], ...] = ()
     good: bool = True
     reusable: bool = False
+    visit: VisitId | None = None
+    gone: tuple[str, ...] = ()
+    declared: str = ""
+    beside: tuple[tuple[str, str, str], ...] = ()
 
 
 class Inputs:
@@ -81,9 +96,33 @@ class Inputs:
         """What a task last rested on in this kernel."""
         return self._bases.get(cell_id)
 
-    def note(self, cell: CellInfo, made: tuple[str, ...], manifest: tuple[Mapping[str, Any], ...], *, ok: bool) -> None:
+    def note(self, cell: CellInfo, outcome: Outcome, manifest: tuple[Mapping[str, Any], ...], *, ok: bool) -> None:
         """A task ended well; it may stand for a second execution if `ok`."""
-        self._bases[cell.id] = Basis(cell.shape, self.versions(cell), made, manifest, reusable=ok)
+        last = self._flow.session.run.visit(cell.spec.name) if cell.spec is not None else None
+        visit = last.id if last is not None else None
+        self._bases[cell.id] = Basis(
+            cell.shape,
+            self.versions(cell),
+            tuple(outcome.names),
+            manifest,
+            reusable=ok,
+            visit=visit,
+            gone=outcome.deleted,
+            declared=declared(self._flow, cell.spec) if cell.spec is not None else "",
+            beside=self._beside(cell),
+        )
+
+    def _beside(self, cell: CellInfo) -> tuple[tuple[str, str, str], ...]:
+        """Versions above the cell of what it changes through other names."""
+        flow, found = self._flow, []
+        place = [c.id for c in flow.document.cells]
+        for name in flow.document.beside(cell):
+            for above in reversed(place[: place.index(cell.id)] if cell.id in place else []):
+                version = flow.ns.version(above, name)
+                if version is not None:
+                    found.append((above, name, version.fingerprint))
+                    break
+        return tuple(sorted(found))
 
     def note_bad(self, cell: CellInfo) -> None:
         """A task ended badly: it is not tried again for a reader's sake until something changes."""
@@ -118,7 +157,7 @@ class Inputs:
     def unchanged(self, cell: CellInfo) -> bool:
         """Whether a task was executed in this kernel, well or badly, and all that it rested on is as it was then."""
         basis = self._bases.get(cell.id)
-        if basis is None or basis.shape != cell.shape or cell.id in self._flow.forced:
+        if basis is None or basis.shape != cell.shape or cell.id in self._flow.forced or cell.spec is None:
             return False
         now = self.versions(cell)
         if now.keys() != basis.inputs.keys():
@@ -128,6 +167,8 @@ class Inputs:
             unhashable = new.cell == then.cell and new.turn == then.turn and new.digest == then.digest
             if not (new.same(then) or unhashable) or self._edited(new):
                 return False
+        if basis.good and (self._beside(cell) != basis.beside or declared(self._flow, cell.spec) != basis.declared):
+            return False
         return not changed_reads(r for r in basis.manifest if r["kind"] != "rng")[0]
 
     def _edited(self, version: Version) -> bool:
@@ -139,8 +180,15 @@ class Inputs:
         basis = self._bases.get(cell.id)
         if basis is None or not basis.good or cell.spec is None or not self.unchanged(cell):
             return False
-        visit = self._flow.session.run.visit(cell.spec.name)
+        visit = self._visit(cell)
         return visit is not None and visit.state.type is StateType.COMPLETED and not visit.invalid
+
+    def _visit(self, cell: CellInfo) -> Visit | None:
+        run, basis = self._flow.session.run, self._bases.get(cell.id)
+        last = run.visit(cell.spec.name) if cell.spec is not None else None
+        if last is None and basis is not None and basis.visit is not None:
+            return run.visits.get(basis.visit)
+        return last
 
     def settled(self, cell: CellInfo) -> bool:
         """Whether a reader has nothing to gain from executing this task first: it is fresh, or would fail again."""
@@ -163,11 +211,14 @@ class Inputs:
 
     def reusable(self, cell: CellInfo) -> bool:
         """Whether a second execution would find everything as it is, so that it need not even be asked for."""
-        basis = self._bases.get(cell.id)
-        return basis is not None and basis.reusable and self.fresh(cell) and not self._skipped(cell)
+        basis, document = self._bases.get(cell.id), self._flow.document
+        if basis is None or not basis.reusable or cell.fresh or not self.fresh(cell) or self._skipped(cell):
+            return False
+        above = (document.cell(a) for a in document.careful.ancestors(cell.id))
+        return all(c is None or c.spec is None or self.fresh(c) for c in above)
 
     def _skipped(self, cell: CellInfo) -> bool:
-        visit = self._flow.session.run.visit(cell.spec.name) if cell.spec is not None else None
+        visit = self._visit(cell)
         return visit is not None and visit.state.name is StateName.SKIPPED
 
     def forget(self, cell_ids: frozenset[str]) -> None:

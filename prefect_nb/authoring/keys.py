@@ -15,7 +15,7 @@ from blake3 import blake3
 
 from prefect_nb.analysis.code import Part, cell_fingerprint, reach
 from prefect_nb.analysis.names import Names
-from prefect_nb.authoring.footprint import late_names
+from prefect_nb.authoring.footprint import bound_late, late_names
 from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.sharing import is_code
 from prefect_nb.core.spec import TaskSpec
@@ -80,6 +80,7 @@ def cell_key(
     root, learned = place
     # a name that is bound on some paths only may keep the value before, which is then a part of what the cell leaves
     reads = names.reads | (names.writes - names.must_write) | learned
+    reads |= bound_late(ns.user.get(n) for n in reads)
     ns.materialize(late_names(ns.user.get(n) for n in reads))
     parts: list[tuple[str, str, str]] = [("code", "", cell_fingerprint(code)), ("python", _PYTHON, SCHEMA)]
     if spec.version:

@@ -21,7 +21,7 @@ from typing import Any
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
 from prefect_nb.authoring.footprint import SHELL, roams, touched
-from prefect_nb.authoring.sharing import linked, reachable, stands_alone
+from prefect_nb.authoring.sharing import NOWHERE, Reach, linked, reachable, stands_alone
 from prefect_nb.errors import NotAvailable, Unhashable
 
 __all__ = ["Namespace", "Version"]
@@ -69,7 +69,7 @@ class Namespace:
         self._versions: dict[tuple[str, str], Version] = {}
         self._writer: dict[str, str] = {}
         self._known: dict[str, tuple[object, str]] = {}
-        self._reach: dict[str, tuple[object, frozenset[int]]] = {}
+        self._reach: dict[str, tuple[object, Reach]] = {}
         self._kept: dict[tuple[str, str], tuple[object, str]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -148,6 +148,11 @@ class Namespace:
         found = (linked((n,), values, reach) for n in wanted)
         return frozenset(g for g in found if len(g) > 1)
 
+    def views(self, group: Iterable[str]) -> bool:
+        """Whether names of a group share the memory of arrays, which no stored copy would do."""
+        reach = [self._reachable(n, self.user[n]) for n in group]
+        return any(one.views(two) for number, one in enumerate(reach) for two in reach[:number])
+
     def _linked(self, names: set[str]) -> frozenset[str]:
         wanted = [n for n in names if n in self.user]
         values = {n: v for n, v in self.user.items() if not SHELL.fullmatch(n)}
@@ -155,16 +160,16 @@ class Namespace:
             return frozenset(wanted)
         return linked(wanted, values, {n: self._reachable(n, v) for n, v in values.items()})
 
-    def _reachable(self, name: str, value: object) -> frozenset[int]:
+    def _reachable(self, name: str, value: object) -> Reach:
         if stands_alone(value):
-            return frozenset()
+            return NOWHERE
         found, known = self._reach.get(name), self._known.get(name)
         trusted = known is not None and known[0] is value and not self._unsettled()
         if found is not None and found[0] is value and trusted:
             return found[1]
-        ids = reachable(value)
-        self._reach[name] = (value, ids)
-        return ids
+        fresh = reachable(value)
+        self._reach[name] = (value, fresh)
+        return fresh
 
     def _unsettled(self) -> bool:
         """Whether a thread of the user's own still runs, so that nothing stays as it was seen."""

@@ -8,6 +8,7 @@ Functions and classes of the notebook are not pickled: their definitions are exe
 from __future__ import annotations
 
 import ast
+import os
 import types
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
@@ -59,6 +60,8 @@ class Outcome:
         Names of other cells stored with these because they share memory with them, with their fingerprints.
     size : int
         Estimated bytes of the values.
+    closed : mapping
+        Names left bound to closed files, with their modes; such a file is made again, closed.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
@@ -74,6 +77,7 @@ class Outcome:
     groups: tuple[tuple[str, ...], ...] = ()
     carried: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
+    closed: Mapping[str, str] = field(default_factory=dict)
 
     def group(self, name: str) -> tuple[str, ...]:
         """The other names whose values share memory with this one's."""
@@ -95,6 +99,7 @@ class Outcome:
             "groups": [list(g) for g in self.groups],
             "carried": dict(self.carried),
             "size": self.size,
+            "closed": dict(self.closed),
         }
 
     @classmethod
@@ -220,6 +225,9 @@ def put_back(vault: Vault, outcome: Outcome, tree: ast.Module, filename: str, ns
             namespace[name] = import_module(module)
         except ImportError as error:
             raise ResultUnavailable(f"module {module} cannot be imported: {error}", hint="run its cell again") from None
+    for name, mode in outcome.closed.items():
+        with open(os.devnull, "rb" if "b" in mode else "r") as file:
+            namespace[name] = file
     wanted = [name for name in outcome.defined if not _is_there(ns, name, outcome.names[name])]
     if wanted:
         _define(ns, definitions(tree, wanted), filename)

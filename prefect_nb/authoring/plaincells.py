@@ -78,6 +78,7 @@ class PlainCells:
             flow.ns.materialize_all()
         else:
             late = {name for c in flow.document.cells if c.names is not None for name in c.names.defers}
+            self._put_back(cell)
             try:
                 flow.ns.materialize(cell.names.reads | cell.names.deletes | late)
             except ResultUnavailable as error:
@@ -87,6 +88,19 @@ class PlainCells:
         self._before_values()
         self._caller = calling(Caller(flow, None, cell.id))
         self._caller.__enter__()
+
+    def _put_back(self, cell: CellInfo) -> None:
+        """Where the order of the cells is known, a task's version that another task, or this cell itself, replaced."""
+        flow = self._flow
+        if not flow.document.order_known:
+            return
+        for name, producer in flow.document.graph.inputs(cell.id).items():
+            above, writer = flow.document.cell(producer), flow.ns.writer(name)
+            last = flow.document.cell(writer) if writer is not None and writer != producer else None
+            if above is None or above.spec is None or last is None or flow.ns.version(producer, name) is None:
+                continue
+            if last.id == cell.id or last.spec is not None:
+                flow.ns.put_back(producer, name)
 
     def _before_values(self) -> None:
         flow, cell = self._flow, self._now

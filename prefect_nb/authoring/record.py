@@ -6,6 +6,7 @@ Knows outcomes, manifests and the vault; not how a later lookup decides (that is
 from __future__ import annotations
 
 import ast
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -139,7 +140,11 @@ def _survey(flow: LiveFlow, cell: CellInfo, changes: Changes, tried: Tried, cost
     modules: dict[str, str] = {}
     defined: list[str] = []
     unstorable: dict[str, str] = {}
+    closed: dict[str, str] = {}
     for name, value in changes.bound.items():
+        if isinstance(value, io.IOBase) and value.closed:
+            names[name], closed[name] = "", str(getattr(value, "mode", "r"))
+            continue
         try:
             names[name] = flow.ns.fingerprint(name)
         except Unhashable as error:
@@ -168,6 +173,7 @@ def _survey(flow: LiveFlow, cell: CellInfo, changes: Changes, tried: Tried, cost
         cost_s=cost,
         mutated=tuple(sorted(changes.mutated & set(names))),
         size=size,
+        closed=closed,
     )
     return draft
 
@@ -199,6 +205,15 @@ def _carry(flow: LiveFlow, draft: _Draft) -> None:
     ns = flow.ns
     groups = ns.groups(draft.values)
     carried: dict[str, str] = {}
+    for group in [g for g in groups if ns.views(g)]:
+        bound = sorted(group & draft.values.keys())
+        others = ", ".join(sorted(group - {bound[0]}))
+        why = f"it is a view of memory that {others} shares"
+        draft.object_to("ALIASED_OUTPUT", bound[0], f"{bound[0]} cannot be stored: {why}")
+        draft.outcome = replace(draft.outcome, unstorable={**draft.outcome.unstorable, **dict.fromkeys(bound, why)})
+        for name in bound:
+            del draft.values[name]
+        groups -= {group}
     for name in frozenset[str]().union(*groups) - set(draft.values):
         if SHELL.fullmatch(name) or is_code(ns.user[name]):
             continue
@@ -219,9 +234,14 @@ def _manifest(flow: LiveFlow, cell: CellInfo, tried: Tried) -> tuple[dict[str, A
         {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns}
         for r in tried.observer.reads()
     ]
+    rows += hidden.assumed(tried.settings, [o.kind for o in tried.outputs], image=_pictured(tried))
     causes = [c.wording for c in (*tried.verdict.causes, *tried.observer.taints())]
     if causes:
         rows.append({"kind": "impure", "name": "; ".join(dict.fromkeys(causes))[:500], "digest": ""})
     if cell.spec is not None and (named := declared(flow, cell.spec)):
         rows.append({"kind": "declared", "name": "--files, --env", "digest": named})
     return tuple(rows)
+
+
+def _pictured(tried: Tried) -> bool:
+    return any(kind.startswith("image/") for o in tried.outputs for kind in o.data)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_nb.analysis import reads
+from prefect_nb.authoring import hidden
 from prefect_nb.authoring.keys import Keyed, combine
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.plan import Candidate, Question, decide
@@ -141,6 +142,10 @@ def changed_reads(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     """The first thing that a body read and that differs now, with its kind; empty when everything holds."""
     for row in rows:
         if row["kind"] in NOTES:
+            continue
+        if row["kind"] == "settings":
+            if not hidden.holds(row):
+                return f"the settings of {row['name']}", "environment"
             continue
         read = reads.Read(**row)
         if not reads.holds(read):

@@ -7,17 +7,18 @@ call anything of theirs.
 from __future__ import annotations
 
 import gc
+import sys
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.analysis.values import is_immutable
 
-__all__ = ["is_code", "linked", "reachable"]
+__all__ = ["NOWHERE", "Reach", "is_code", "linked", "reachable", "stands_alone"]
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range})
 _CODE = (types.FunctionType, type, types.ModuleType, types.BuiltinFunctionType, types.MethodType)
-_CONTAINERS = (list, tuple, set, frozenset, dict)
 
 
 def is_code(value: object) -> bool:
@@ -25,22 +26,76 @@ def is_code(value: object) -> bool:
     return isinstance(value, _CODE)
 
 
-def reachable(value: object) -> frozenset[int]:
-    """The identities of everything below a value that can change in place, its own included."""
-    found: set[int] = set()
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """What lies below a value.
+
+    Parameters
+    ----------
+    active : frozenset of int
+        Identities of what can change in place through it.
+    passive : frozenset of int
+        Memory that it only looks at, or copies before it writes: it changes with it, never because of it.
+    bases : frozenset of int
+        Memory below arrays that are views; a stored copy would not share it any more.
+    """
+
+    active: frozenset[int] = frozenset()
+    passive: frozenset[int] = frozenset()
+    bases: frozenset[int] = frozenset()
+
+    def meets(self, other: Reach) -> bool:
+        """Whether a change through one can be a change of the other."""
+        one, two = self.active, other.active
+        return not (one.isdisjoint(two) and one.isdisjoint(other.passive) and two.isdisjoint(self.passive))
+
+    def views(self, other: Reach) -> bool:
+        """Whether they share the memory of arrays, and not only objects."""
+        mine, theirs = self.active | self.passive, other.active | other.passive
+        return not (self.bases.isdisjoint(theirs) and other.bases.isdisjoint(mine))
+
+
+NOWHERE = Reach()
+
+
+def reachable(value: object) -> Reach:
+    """Everything below a value that can change in place, its own identity included."""
+    active: set[int] = set()
+    passive: set[int] = set()
+    bases: set[int] = set()
     held: list[object] = []  # nothing met may be freed before the walk ends, or its identity would be used again
-    stack: list[object] = [value]
+    stack: list[Any] = [value]
     while stack:
         each = stack.pop()
         kind = type(each)
-        if kind in _ATOMS or id(each) in found:
+        if kind in _ATOMS or id(each) in active:
             continue
         if isinstance(each, types.ModuleType | types.BuiltinFunctionType | types.CodeType):
             continue
-        found.add(id(each))
+        active.add(id(each))
         held.append(each)
-        stack.extend(_below(each, kind))
-    return frozenset(found)
+        if kind.__module__ == "numpy" and hasattr(each, "base"):
+            memory = _memory(each)
+            bases.update(memory[1:])
+            (active if each.flags.writeable else passive).update(memory)
+            if getattr(each.dtype, "hasobject", False):
+                stack.extend(each.flat)
+        elif kind.__module__.partition(".")[0] == "pandas":
+            memory = [i for array in _blocks(each) for i in _memory(array)]
+            bases.update(memory)
+            (passive if _copies_on_write(each) else active).update(memory)
+        else:
+            stack.extend(_below(each, kind))
+    return Reach(frozenset(active), frozenset(passive), frozenset(bases))
+
+
+def _memory(array: Any) -> list[int]:
+    """The array, and what it is a view of."""
+    found = []
+    while array is not None and hasattr(array, "dtype"):
+        found.append(id(array))
+        array = array.base
+    return found
 
 
 def _below(each: Any, kind: type) -> Iterable[object]:
@@ -52,11 +107,8 @@ def _below(each: Any, kind: type) -> Iterable[object]:
         return () if set(map(type, each)) <= _ATOMS else list(each)
     if kind is dict:
         return [v for v in list(each.values()) if type(v) not in _ATOMS]
-    if kind.__module__ == "numpy" and hasattr(each, "base"):
-        inside = list(each.flat) if getattr(each.dtype, "hasobject", False) else []
-        return [*inside, each.base]
-    if kind.__module__.partition(".")[0] in ("pandas", "polars", "pyarrow"):
-        return _buffers(each)
+    if kind.__module__.partition(".")[0] in ("polars", "pyarrow"):
+        return ()
     return gc.get_referents(each)
 
 
@@ -70,31 +122,27 @@ def _captured(function: types.FunctionType) -> list[object]:
     return [*found, *function.__dict__.values()]
 
 
-def _buffers(table: Any) -> list[object]:
-    """The arrays behind a table; a library's caches and its texts lead nowhere else."""
-    manager = getattr(table, "_mgr", None)
-    blocks = getattr(manager, "blocks", None) or ()
-    arrays = [b.values for b in blocks]
-    return [a for a in (getattr(each, "_ndarray", each) for each in arrays) if type(a).__module__ == "numpy"]
+def _blocks(table: Any) -> list[Any]:
+    """The arrays behind a table."""
+    blocks = getattr(getattr(table, "_mgr", None), "blocks", None) or ()
+    arrays = (getattr(b.values, "_ndarray", b.values) for b in blocks)
+    return [a for a in arrays if type(a).__module__ == "numpy"]
 
 
-def linked(names: Iterable[str], values: Mapping[str, Any], reach: Mapping[str, frozenset[int]]) -> frozenset[str]:
-    """The names among `values` that share something that can change with one of `names`, which are included.
+def _copies_on_write(table: Any) -> bool:
+    return int(sys.modules["pandas"].__version__.partition(".")[0]) >= 3
 
-    Parameters
-    ----------
-    values : mapping
-        Live values by name.
-    reach : mapping
-        Their :func:`reachable` identities; what is missing has none.
-    """
+
+def linked(names: Iterable[str], values: Iterable[str], reach: Mapping[str, Reach]) -> frozenset[str]:
+    """The names among `values` that share something that can change with one of `names`, which are included."""
     found = set(names) & set(values)
-    open_ids = frozenset[int]().union(*(reach.get(n, frozenset()) for n in found))
-    left = {n for n in values if n not in found and reach.get(n)}
-    while grown := {n for n in left if not reach[n].isdisjoint(open_ids)}:
+    left = {n for n in values if n not in found and reach.get(n, NOWHERE).active}
+    edge = set(found)
+    while edge:
+        grown = {n for n in left if any(reach[n].meets(reach.get(e, NOWHERE)) for e in edge)}
         found |= grown
         left -= grown
-        open_ids = open_ids.union(*(reach[n] for n in grown))
+        edge = grown
     return frozenset(found)
 
 

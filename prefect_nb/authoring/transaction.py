@@ -17,7 +17,7 @@ from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
-from prefect_nb.authoring.footprint import SHELL, late_names
+from prefect_nb.authoring.footprint import SHELL, bound_late, late_names
 from prefect_nb.authoring.namespace import Namespace, Version
 from prefect_nb.authoring.sharing import is_code
 from prefect_nb.errors import Unhashable
@@ -89,6 +89,7 @@ class Transaction:
         self._copies: dict[int, Any] = {}
         inputs = {n for n in names.reads | names.deletes if n in ns.user}
         inputs |= {n for n in late_names(ns.user.get(n) for n in inputs) if n in ns.user}
+        self._bound_late = bound_late(ns.user.get(n) for n in inputs)
         looked_at = _only_looked_at(tree)
         passive = {n for n in inputs if n in looked_at and _frame(ns.user[n])}
         self.inputs = frozenset(inputs)
@@ -138,7 +139,8 @@ class Transaction:
         now = {n: v for n, v in ns.user.items() if not SHELL.fullmatch(n)}
         lost = ns.ran(self._names, self.reached)
         deleted = frozenset(n for n in before if n not in now)
-        bound = {n: v for n, v in now.items() if n not in before or before[n] is not v or n in self._names.writes}
+        asked = self._names.writes | self._bound_late
+        bound = {n: v for n, v in now.items() if n not in before or before[n] is not v or n in asked}
         mutated: set[str] = set()
         for name, image in self._images.items():
             if self._changed(name, image):
