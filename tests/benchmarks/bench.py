@@ -64,7 +64,7 @@ def milliseconds(times: list[float]) -> str:
     return f"{1000 * middle:7.2f} ms  (quartiles {1000 * low:.2f} .. {1000 * high:.2f})"
 
 
-def cells(folder: Path, count: int = 60) -> None:
+def cells(folder: Path, count: int = 20) -> None:
     """A trivial cell: plain, as a task that runs, as a task that is reused."""
     kernel = Kernel(folder)
     kernel.run("%load_ext prefect_nb")
