@@ -17,7 +17,7 @@ from prefect_nb.results.vault import Vault
 from prefect_nb.stores.process import ProcessStore
 from prefect_nb.stores.sqlite import SqliteStore
 
-__all__ = ["Place", "find_place", "new_run_id", "now", "open_store", "open_vault", "start_store"]
+__all__ = ["Place", "find_place", "new_run_id", "now", "open_store", "open_vault", "quota", "start_store"]
 
 FOLDER = ".prefect_nb"
 QUOTA = 10 * 2**30

@@ -6,6 +6,7 @@ Knows bodies, captures and transactions; not keys, not the store.
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,11 +24,13 @@ from prefect_nb.authoring.outputs import Output
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.transaction import Transaction
 from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Interrupt
+from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
-__all__ = ["Tried", "attempt", "ended_badly"]
+__all__ = ["Tried", "attempt", "ended_badly", "interrupter", "tell_failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +118,22 @@ async def attempt(
         frozenset(view.read) if view is not None else frozenset(),
         company.words,
     )
+
+
+def interrupter(flow: LiveFlow, permit: int) -> Callable[[Interrupt], None]:
+    """What a desk calls to interrupt the body that runs under this permit."""
+
+    def interrupt(order: Interrupt) -> None:
+        flow.interrupts.request(permit, "timeout" if order.why == "timeout" else "cancel")
+
+    return interrupt
+
+
+def tell_failure(visit: Visit) -> None:
+    """Show how a body ended that ran inside another cell's request, where its error is not raised."""
+    print(f"{visit.id.task} is {visit.state.label}: {visit.state.message}", file=sys.stderr)
+    if visit.error is not None:
+        print(visit.error.traceback, file=sys.stderr)
 
 
 def ended_badly(

@@ -5,6 +5,7 @@ The one ambient value of the package, read only on this floor.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,7 +16,7 @@ from typing import Any
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.spec import VisitId
 
-__all__ = ["Caller", "adopt", "calling", "current", "home"]
+__all__ = ["Caller", "adopt", "calling", "current", "enter", "home"]
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class Caller:
     visit: VisitId | None
     cell: str = ""
     calls: dict[str, Any] = field(default_factory=dict)
+    pid: int = field(default_factory=os.getpid)
 
     def number(self, name: str) -> int:
         """How often this visit called `name` before; safe from any thread."""
@@ -44,7 +46,7 @@ class Caller:
 
 
 _current: ContextVar[Caller | None] = ContextVar("prefect_nb_caller", default=None)
-_home: list[LiveFlow] = []
+_home: list[tuple[LiveFlow, int]] = []
 
 
 @contextmanager
@@ -57,16 +59,26 @@ def calling(caller: Caller) -> Iterator[None]:
         _current.reset(reset)
 
 
+def enter(caller: Caller | None) -> None:
+    """Make `caller` the one whom function tasks belong to, until somebody else enters.
+
+    For hooks around a cell: an awaited cell's second hook runs in another context than its first, where nothing can be
+    reset.
+    """
+    _current.set(caller)
+
+
 def current() -> Caller | None:
-    """Who is calling, if anybody is."""
-    return _current.get()
+    """Who is calling, if anybody is; nobody in a forked child, where there is no engine."""
+    caller = _current.get()
+    return caller if caller is None or caller.pid == os.getpid() else None
 
 
 def adopt(flow: LiveFlow | None) -> None:
     """Make a kernel's notebook the home of function tasks that are called outside of any task cell."""
-    _home[:] = [] if flow is None else [flow]
+    _home[:] = [] if flow is None else [(flow, os.getpid())]
 
 
 def home() -> LiveFlow | None:
-    """The kernel's notebook, None where the extension is not loaded."""
-    return _home[0] if _home else None
+    """The kernel's notebook, None where the extension is not loaded, and in a forked child."""
+    return _home[0][0] if _home and _home[0][1] == os.getpid() else None

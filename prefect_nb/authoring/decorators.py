@@ -76,15 +76,11 @@ def task(
     """
     if timeout is not None:
         seconds(timeout)
-        raise UsageError(
-            "a function's timeout cannot be enforced in its caller's thread", hint="put --timeout on the cell"
-        )
+        told = "a function's timeout cannot be enforced in its caller's thread"
+        raise UsageError(told, hint="put --timeout on the cell")
 
     def decorate(body: Callable[..., Any]) -> Task[..., Any]:
-        if not inspect.isfunction(body):
-            raise UsageError(f"@task takes a function, not {body!r}")
-        if inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body):
-            raise UsageError(f"{body.__name__} is async or a generator", hint="let a plain function return the value")
+        _check(body)
         spec = TaskSpec(
             name=name or body.__name__,
             kind=TaskKind.FUNCTION,
@@ -96,3 +92,13 @@ def task(
         return Task(body, spec)
 
     return decorate if function is None else decorate(function)
+
+
+def _check(body: object) -> None:
+    if isinstance(body, staticmethod | classmethod):
+        raise UsageError(f"@task stands above @{type(body).__name__}", hint="put @task below it, next to the function")
+    if not inspect.isfunction(body):
+        raise UsageError(f"@task takes a function, not {body!r}", hint="write a def, and put @task above it")
+    lazy = inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)
+    if lazy:
+        raise UsageError(f"{body.__name__} is async or a generator", hint="let a plain function return the value")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,9 @@ from IPython.core.error import UsageError as MagicUsageError
 from prefect_nb.authoring.hub import Hub
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.runner import CellRunner
-from prefect_nb.errors import PrefectNBError
+from prefect_nb.authoring.tracebacks import present
+from prefect_nb.core.states import StateName, StateType
+from prefect_nb.errors import NotAvailable, PrefectNBError, UsageError
 from prefect_nb.views.dot import to_dot
 from prefect_nb.views.inspect import explanation
 from prefect_nb.views.model import RunView
@@ -109,19 +110,38 @@ class FlowMagic:
         ]
         print(runs_table(views, now()) if views else "no runs yet")
 
-    def _run(self, name: str) -> Any:
-        cells = [c for c in self._flow.document.cells if c.spec is not None]
-        if name:
-            task = self._flow.document.task(self._known(name, "run"))
-            cells = [task] if task is not None else []
-        asyncio.get_running_loop()
-        return self._run_all(cells)
+    def _run(self, name: str) -> None:
+        raise UsageError("%flow run must be the only line of its cell", hint="give it a cell of its own")
 
-    async def _run_all(self, cells: list[Any]) -> None:
+    async def bring_up_to_date(self, name: str) -> None:
+        """``%flow run [NAME]``: run what is stale, in the order of the cells; a failure stops only what needs it.
+
+        Raises
+        ------
+        NotAvailable
+            In the end, if a task did not end well.
+        """
+        try:
+            self._open()
+            cells = [c for c in self._flow.document.cells if c.spec is not None]
+            if name:
+                known = self._known(name, "run")
+                cells = [c for c in cells if c.spec is not None and c.spec.name == known]
+        except PrefectNBError as error:
+            raise MagicUsageError(str(error).replace("\n", " ")) from None
+        bad: dict[str, str] = {}
         for cell in cells:
-            await self._runner.pull(cell)
+            visit = await self._runner.bring(cell)
+            if visit is not None and visit.state.type is not StateType.COMPLETED:
+                bad[visit.id.task] = visit.state.label
+                if visit.state.name is StateName.CANCELLED:  # Stop, or a button: go no further
+                    break
         self._hub.flush()
         print(status_table(self._hub.model()))
+        if bad:
+            told = ", ".join(f"{task} {state}" for task, state in bad.items())
+            sum_up = NotAvailable(f"not everything is up to date: {told}", hint="%flow why NAME tells more")
+            raise present(self._flow.shell, sum_up, None)
 
     def _new(self, rest: str) -> None:
         print(f"run {self._flow.renew()}")
@@ -149,6 +169,7 @@ class FlowMagic:
 
     def _open(self) -> None:
         """Make sure that there is a run to tell about; the last one is taken over after a restart."""
+        self._flow.mend()
         session = self._flow.session
         self._flow.describe()
         session.ask()

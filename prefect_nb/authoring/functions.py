@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import inspect
+import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -20,19 +21,21 @@ from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.reads import Observer
 from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring import hidden
+from prefect_nb.authoring.attempt import interrupter
 from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import Capture, replay
 from prefect_nb.authoring.keys import Keyed, function_key, is_code, part_rows
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outputs import from_plain, to_plain
-from prefect_nb.authoring.reuse import Found, Wish, look_up
+from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Resolve
 from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.engine.session import Attachments
-from prefect_nb.errors import PrefectNBError, ResultUnavailable, Unhashable
+from prefect_nb.errors import PrefectNBError, ResultUnavailable, TaskCancelled, Unhashable
 from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
 
@@ -50,6 +53,7 @@ class _Call:
     caller: Caller
     visit: VisitId
     keyed: Keyed
+    desk: Desk = field(default_factory=lambda: Desk(waits_for_end=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +113,16 @@ class Task(Generic[P, R]):
         call = self._identify(caller, bound)
         flow, session = call.flow, call.flow.session
         finding = look_up(flow, self.spec, call.keyed, Wish())
-        desk = Desk(waits_for_end=False)
-        session.sit(call.visit, desk)
+        session.sit(call.visit, call.desk)
+        try:
+            return self._go(call, finding, bound)
+        except BaseException:  # whoever waits for the visit has to learn that nobody attends to it any more
+            if (known := session.run.visits.get(call.visit)) is None or not known.state.final:
+                session.abandon(call.visit, "its caller was interrupted")
+            raise
+
+    def _go(self, call: _Call, finding: Finding | Found, bound: inspect.BoundArguments) -> R:
+        session, caller, desk = call.flow.session, call.caller, call.desk
         planned = ev.TaskPlanned(
             at=now(), visit=call.visit, spec=self.spec, parent=caller.visit, cell=caller.cell or None
         )
@@ -127,10 +139,15 @@ class Task(Generic[P, R]):
             outcome = self._attempt(call, order, bound)
             if outcome.error is None:
                 return outcome.value  # type: ignore[no-any-return]
+            if isinstance(outcome.error, KeyboardInterrupt):
+                raise outcome.error
             entered, order = order.token, desk.next().result()
             while isinstance(order, Resolve) or (isinstance(order, Enter) and order.token <= entered):
                 order = desk.next().result()
             if isinstance(order, Settled):
+                state = order.visit.state
+                if state.name is StateName.CANCELLED and not isinstance(outcome.error, TaskCancelled):
+                    raise TaskCancelled(f"{call.visit.task} was cancelled", hint=state.message) from outcome.error
                 raise outcome.error
 
     def _identify(self, caller: Caller, bound: inspect.BoundArguments) -> _Call:
@@ -176,19 +193,7 @@ class Task(Generic[P, R]):
         stored = flow.vault.load(found.result, namespace=flow.shell.user_ns)
         if not isinstance(stored, dict) or "call" not in stored:
             raise ResultUnavailable("it is not the result of a call")
-        flow.session.post(
-            planned,
-            ev.ResultReused(
-                at=now(),
-                visit=call.visit,
-                key=call.keyed.key,
-                result=found.result,
-                reason=found.reason,
-                source_run=found.run,
-                age_s=found.age_s,
-                saved_s=stored["cost_s"],
-            ),
-        )
+        flow.session.post(planned, found.event(call.visit, call.keyed.key, stored["cost_s"]))
         hidden.put_back(stored["hidden"])
         replay(from_plain(stored["outputs"]), flow.shell)
         return stored["call"]
@@ -208,7 +213,10 @@ class Task(Generic[P, R]):
         started = time.perf_counter()
         try:
             with capture, observer or nullcontext():
-                value = self.function(*bound.args, **bound.kwargs)
+                value = self._body(call, bound)
+        except _Stopped as stopped:
+            session.post(ev.BodyCancelled(at=now(), visit=visit, token=order.token, message=stopped.message))
+            return _Ended(None, stopped.error)
         except BaseException as error:  # whatever a body raises is data, and is raised again
             told = error_info(error, error.__traceback__, label=flow.cell_label)
             session.post(ev.BodyRaised(at=now(), visit=visit, token=order.token, error=told))
@@ -220,6 +228,27 @@ class Task(Generic[P, R]):
         returned = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=address, note=note)
         session.post(returned, attachments=attachments)
         return _Ended(value, None)
+
+    def _body(self, call: _Call, bound: inspect.BoundArguments) -> R:
+        """Call the function; in the main thread, where interrupts arrive, so that it can be stopped."""
+        if threading.current_thread() is not threading.main_thread():
+            return self.function(*bound.args, **bound.kwargs)
+        interrupts, permit = call.flow.interrupts, call.flow.permit()
+        call.desk.interrupt = interrupter(call.flow, permit)
+        try:
+            with interrupts.around(permit) as guard:
+                try:
+                    with guard.running():
+                        return self.function(*bound.args, **bound.kwargs)
+                except KeyboardInterrupt as error:
+                    if guard.why is None:  # the user's own
+                        raise
+                    if guard.why == "stop":
+                        raise _Stopped(error, "by Stop") from None
+                    told = TaskCancelled(f"{call.visit.task} was cancelled", hint="somebody stopped it")
+                    raise _Stopped(told.with_traceback(error.__traceback__), "") from None
+        finally:
+            call.desk.interrupt = None
 
     def _record(
         self, call: _Call, stored: dict[str, Any], observer: Observer | None, bound: inspect.BoundArguments
@@ -249,6 +278,15 @@ class Task(Generic[P, R]):
         )
         flow.learned(keyed.code_key, keyed.key)
         return "", address, Attachments(results=(row,), entries=(entry,))
+
+
+class _Stopped(BaseException):
+    """The body was interrupted because somebody asked."""
+
+    def __init__(self, error: BaseException, message: str) -> None:
+        super().__init__(message)
+        self.error = error
+        self.message = message
 
 
 @dataclass(frozen=True, slots=True)

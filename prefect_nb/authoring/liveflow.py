@@ -16,12 +16,14 @@ from typing import Any
 from prefect_nb.authoring.document import CellInfo, Document
 from prefect_nb.authoring.interrupts import Interrupts
 from prefect_nb.authoring.namespace import Namespace
+from prefect_nb.authoring.upkeep import Upkeep
 from prefect_nb.core import events as ev
 from prefect_nb.engine.recovery import Opening, open_session
 from prefect_nb.engine.session import Session
+from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Entry, Store
 from prefect_nb.results.vault import Vault
-from prefect_nb.wiring import Place, find_place, new_run_id, now, open_vault, start_store
+from prefect_nb.wiring import Place, find_place, new_run_id, now, open_vault, quota, start_store
 
 __all__ = ["LiveFlow", "Request"]
 
@@ -68,7 +70,7 @@ class LiveFlow:
         self.shell = shell
         self.interrupts = Interrupts()
         self.document = Document(self._transform, self._available)
-        self.ns = Namespace(shell.user_ns, self._load)
+        self.ns = Namespace(shell.user_ns, self.load)
         self.executed: set[str] = set()
         self.turns: dict[str, int] = {}
         self.shapes: dict[str, str] = {}
@@ -91,11 +93,14 @@ class LiveFlow:
         self._described: Mapping[str, Any] = {}
         self._keys: dict[str, tuple[float, set[str]]] = {}
         self._calls: dict[str, Any] = {}
+        self._worker = ""
+        self._upkeep = Upkeep(lambda: self._vault, quota())
 
     # --- what a request carries ------------------------------------------------------------------------------------
 
     def arrived(self, raw: str, cell_id: str | None) -> CellInfo:
         """Take note of a cell that is about to run."""
+        self.mend()
         request = Request(self.shell)
         if "mode" in request.ours and self._session is None:
             self._start = dict(request.ours)
@@ -205,21 +210,41 @@ class LiveFlow:
         assert self._session is not None
         return self._session
 
+    def mend(self) -> None:
+        """Open the run again after the engine or its store broke; does nothing while they work.
+
+        What had become durable is there again; what had not is lost, and was never shown as done.
+        """
+        session = self._session
+        if session is None or session.failure is None:
+            return
+        session.close()
+        self._session = None
+        try:
+            self.store.run(session.run.id)
+        except StoreError:
+            self.store.close()
+            self._store = self._vault = None
+        self._keys.clear()
+
     def _open(self, *, fresh: bool) -> None:
         start = self._start
+        former, self._worker = self._worker, self.store.open_worker("kernel", self.name)
         opening = Opening(
             flow=self.name,
             notebook=str(self.notebook),
             live=self.mode == "live",
-            worker=self.store.open_worker("kernel", self.name),
+            worker=self._worker,
             new_id=str(start.get("run") or new_run_id(now())),
             parameters=start.get("parameters") or {},
             resume=start.get("resume") or None,
             fresh=fresh,
+            former=former,
         )
         self._session, self.remark = open_session(self.store, opening, now)
         self._described = {}
         self.describe()
+        self._upkeep.watch(self._session)
         self.on_open(self._session)
 
     def renew(self) -> str:
@@ -278,7 +303,8 @@ class LiveFlow:
         """A number for one entry of one body in this kernel, so that a late interrupt hits nothing else."""
         return next(self._permits)
 
-    def _load(self, address: str) -> dict[str, Any]:
+    def load(self, address: str) -> dict[str, Any]:
+        """The values that are stored under an address, by name."""
         stored = self.vault.load(address, namespace=self.shell.user_ns)
         return dict(stored["values"]) if isinstance(stored, dict) else {}
 

@@ -75,7 +75,8 @@ class Door:
     def open(self) -> None:
         """Put the magics into the shell and begin to open the rooms."""
         shell = self._shell
-        transform.install(shell, self._run, lambda text: self.rooms.misplaced(text) if "task" in text else None)
+        misplaced = lambda text: self.rooms.misplaced(text) if "task" in text else None  # noqa: E731
+        transform.install(shell, self._run, misplaced, self._run_flow)
         shell.register_magic_function(_task_magic(), "cell", "task")
         shell.register_magic_function(_flow_magic(self), "line", "flow")
         completion.install(shell, {o.name: o.help for o in OPTIONS}, lambda: self.rooms.names())
@@ -98,6 +99,9 @@ class Door:
 
     async def _run(self, line: str, cell: str) -> None:
         await self.rooms.runner(line, cell)
+
+    async def _run_flow(self, name: str) -> None:
+        await self.rooms.magic.bring_up_to_date(name)
 
     def _step_in(self, info: Any) -> None:
         """The first cell after loading waits for the rooms, which then watch every cell themselves."""
@@ -127,6 +131,7 @@ Without a command: the live graph of this notebook. Commands::
     logs [NAME]   what a task, or every task, printed
     runs          the runs of this notebook
     run [NAME]    bring every task, or one and what it needs, up to date; unrelated tasks go on after a failure
+                  (the only line of its cell)
     new           end this run and begin a new one
     failed NAME   what a failed body had bound, as a dict
     dot           the graph in the DOT language

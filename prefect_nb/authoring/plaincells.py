@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect_nb.analysis.cells import split
 from prefect_nb.analysis.names import Names
-from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.calls import Caller, enter
 from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.footprint import SHELL
 from prefect_nb.authoring.liveflow import LiveFlow
@@ -37,7 +37,6 @@ class PlainCells:
         self._flow = flow
         self._now: CellInfo | None = None
         self._refusal: NotAvailable | None = None
-        self._caller: Any = None
         self._before: dict[str, Any] = {}
         self._reached: frozenset[str] = frozenset()
 
@@ -86,8 +85,7 @@ class PlainCells:
         if flow.opened and (missing := self._missing(cell)) is not None:
             self._refuse(missing)
         self._before_values()
-        self._caller = calling(Caller(flow, None, cell.id))
-        self._caller.__enter__()
+        enter(Caller(flow, None, cell.id))
 
     def _put_back(self, cell: CellInfo) -> None:
         """Where the order of the cells is known, a task's version that another task, or this cell itself, replaced."""
@@ -134,7 +132,7 @@ class PlainCells:
         flow.shell.user_ns.pop(REFUSAL, None)
         if cell is None:
             return
-        self._caller.__exit__(None, None, None)
+        enter(None)
         if self._refusal is None:
             self._note(cell)
         else:

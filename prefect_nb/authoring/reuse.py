@@ -13,9 +13,10 @@ from prefect_nb.analysis import reads
 from prefect_nb.authoring import hidden
 from prefect_nb.authoring.keys import Keyed, combine
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.core.events import ResultReused
 from prefect_nb.core.plan import Candidate, Question, decide
 from prefect_nb.core.reasons import Reason
-from prefect_nb.core.spec import TaskKind, TaskSpec
+from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.protocols import Entry
 from prefect_nb.wiring import now
 
@@ -50,6 +51,19 @@ class Found:
     def manifest(self) -> tuple[Mapping[str, Any], ...]:
         """What the body had read outside the namespace."""
         return self.manifests.get(self.result, ())
+
+    def event(self, visit: VisitId, key: str, saved_s: float) -> ResultReused:
+        """That this result stands in for the body of a visit."""
+        return ResultReused(
+            at=now(),
+            visit=visit,
+            key=key,
+            result=self.result,
+            reason=self.reason,
+            source_run=self.run,
+            age_s=self.age_s,
+            saved_s=saved_s,
+        )
 
     def without(self, why: str) -> Finding | Found:
         """The next best answer, when this result could not be read."""

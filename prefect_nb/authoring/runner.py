@@ -22,6 +22,7 @@ from prefect_nb.authoring import attempt as attempts
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.capture import NOTHING, replay
+from prefect_nb.authoring.conclusion import conclude
 from prefect_nb.authoring.diagnoses import Diagnosis, running_diagnoses, static_diagnoses
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.effects import Effects
@@ -34,7 +35,7 @@ from prefect_nb.authoring.record import recorded
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
 from prefect_nb.authoring.tracebacks import present
 from prefect_nb.core import events as ev
-from prefect_nb.core.effects import Enter, Interrupt, Resolve
+from prefect_nb.core.effects import Enter, Resolve
 from prefect_nb.core.reasons import ReasonCode
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
@@ -95,7 +96,8 @@ class CellRunner:
         job = self._job(known, pulled=False)
         flow.describe()
         visit = self._skipped(job) or await self._visit(job)
-        self._conclude(job, visit)
+        flow.executed.add(job.cell.id)
+        conclude(flow, visit, job.failure, job.traceback)
 
     def _skipped(self, job: _Job) -> Visit | None:
         """The visit that a person skipped when this execution was already on its way, if so."""
@@ -116,15 +118,16 @@ class CellRunner:
         job.fresh = job.fresh or fresh
         return await self._visit(job)
 
-    async def bring(self, cell: CellInfo) -> None:
+    async def bring(self, cell: CellInfo) -> Visit | None:
         """Execute a task unless it would find all as it is; what it needs and cannot have is told, not raised."""
         if self.inputs.reusable(cell) and self._effects.establish(cell):
-            return
+            return None
         try:
-            await self._visit(self._job(cell, pulled=True))
+            return await self._visit(self._job(cell, pulled=True))
         except NotAvailable as error:
             name = cell.spec.name if cell.spec is not None else cell.id
             print(f"{name}: {error.message}", file=sys.stderr)
+            return None
 
     def stale(self) -> frozenset[str]:
         """The ids of tasks that never ran in this kernel, or rest on something that changed since."""
@@ -213,11 +216,15 @@ class CellRunner:
         job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1)
         session.sit(job.visit, job.desk)
         session.post(ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id))
-        order = await self._next(job)
-        if isinstance(order, Resolve):
-            order = await self._resolve(job)
-        while isinstance(order, Enter):
-            order = await self._enter(job, order)
+        try:
+            order = await self._next(job)
+            if isinstance(order, Resolve):
+                order = await self._resolve(job)
+            while isinstance(order, Enter):
+                order = await self._enter(job, order)
+        except BaseException as error:  # nobody attends to the visit any more, and the run must not wait for it
+            session.abandon(job.visit, f"its cell ended early: {type(error).__name__}")
+            raise
         assert isinstance(order, Settled)
         return order.visit
 
@@ -246,18 +253,7 @@ class CellRunner:
             flow.session.post(ev.KeyResolved(at=now(), visit=job.visit, key=job.keyed.key, reason=found.reason))
             return await self._next(job)
         reused, outcome = found
-        flow.session.post(
-            ev.ResultReused(
-                at=now(),
-                visit=job.visit,
-                key=job.keyed.key,
-                result=reused.result,
-                reason=reused.reason,
-                source_run=reused.run,
-                age_s=reused.age_s,
-                saved_s=outcome.cost_s,
-            )
-        )
+        flow.session.post(reused.event(job.visit, job.keyed.key, outcome.cost_s))
         order = await self._next(job)
         self._show(job, outcome, f"{job.spec.name}: from cache, {duration(outcome.cost_s)} saved")
         return order
@@ -301,8 +297,10 @@ class CellRunner:
         """One attempt; afterwards the namespace holds either all that it made or nothing."""
         flow, visit = self.flow, job.visit
         assert visit is not None
+        if job.pulled and order.attempt == 1:
+            replay((), flow.shell, note=f"ran upstream: {job.spec.name}")
         permit = flow.permit()
-        job.desk.interrupt = _interrupter(flow, permit)
+        job.desk.interrupt = attempts.interrupter(flow, permit)
         entered_at = now()
         flow.session.post(ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
         started = time.perf_counter()
@@ -322,11 +320,13 @@ class CellRunner:
                 flow.remark = f"{', '.join(stuck)} changed before {job.spec.name} failed and was too large to put back"
             event = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
             if end.why == "timeout" and end.kind == "interrupted":
-                job.failure = TaskTimeout(
-                    f"{job.spec.name} took longer than {job.spec.timeout:g} s", task=job.spec.name
-                )
+                told = f"{job.spec.name} took longer than {job.spec.timeout:g} s"
+                job.failure = TaskTimeout(told, task=job.spec.name)
             flow.session.post(event)
-        return await self._next(job)
+        after = await self._next(job)
+        if job.pulled and isinstance(after, Settled) and end.kind != "returned":
+            attempts.tell_failure(after.visit)
+        return after
 
     def _succeeded(self, job: _Job, order: Enter, tried: attempts.Tried, cost: float) -> tuple[ev.BodyReturned, Any]:
         flow, visit = self.flow, job.visit
@@ -343,29 +343,5 @@ class CellRunner:
             return
         value: Any = NOTHING
         if any(o["kind"] == "result" for o in outcome.outputs) and outcome.values:
-            stored = self.flow.vault.load(outcome.values, namespace=self.flow.shell.user_ns)
-            value = stored["values"].get(RESULT, NOTHING) if isinstance(stored, dict) else NOTHING
+            value = self.flow.load(outcome.values).get(RESULT, NOTHING)
         replay(from_plain(outcome.outputs), self.flow.shell, note=note, value=value)
-
-    def _conclude(self, job: _Job, visit: Visit) -> None:
-        """What the page sees at the end of its request."""
-        shell, state = self.flow.shell, visit.state
-        self.flow.executed.add(job.cell.id)
-        if state.type is StateType.COMPLETED and state.name is not StateName.SKIPPED:
-            return
-        if job.failure is not None and state.name in (StateName.FAILED, StateName.TIMED_OUT, StateName.CANCELLED):
-            raise present(shell, job.failure, job.traceback)
-        words = state.message or state.name.wording
-        if state.name is StateName.SKIPPED or self.flow.mode == "flow":
-            replay((), shell, note=f"{job.spec.name}: {state.label}, {words}")
-            return
-        hint = "run what it needs first; %flow shows the graph"
-        error = NotAvailable(f"{job.spec.name} is {state.label}: {words}", hint=hint, task=job.spec.name)
-        raise present(shell, error, None)
-
-
-def _interrupter(flow: LiveFlow, permit: int) -> Any:
-    def interrupt(order: Interrupt) -> None:
-        flow.interrupts.request(permit, "timeout" if order.why == "timeout" else "cancel")
-
-    return interrupt

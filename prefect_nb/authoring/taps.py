@@ -25,8 +25,8 @@ _births = itertools.count(1)
 _local = threading.local()  # .busy: this thread is inside an output that is already told, or that must not be
 _plain_start = threading.Thread.start
 
-# What a kernel calls the variables that route an output to its cell.
-_ROUTES = frozenset({"parent_header", "shell_parent", "shell_parent_ident"})
+# What a kernel calls the variables that route an output to its cell, and the visit that function tasks belong to.
+_ROUTES = frozenset({"parent_header", "shell_parent", "shell_parent_ident", "prefect_nb_caller"})
 
 
 class Sink(Protocol):

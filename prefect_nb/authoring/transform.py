@@ -18,6 +18,7 @@ __all__ = ["ENTRY", "CellRunner", "install", "rewrite", "uninstall"]
 ENTRY = "__prefect_nb_task__"
 
 _MAGIC = re.compile(r"%%task(?=\s|$)(?P<line>.*)")
+_RUN = re.compile(r"\s*%flow\s+run(?=\s|$)(?P<name>.*)\s*")
 _COMMENT = re.compile(r"#\|\s*task\s*:(?P<line>.*)")
 
 
@@ -32,8 +33,9 @@ class CellRunner(Protocol):
 class _Entry:
     """The builtin that rewritten cells call."""
 
-    def __init__(self, runner: CellRunner) -> None:
+    def __init__(self, runner: CellRunner, run_flow: Callable[[str], Awaitable[None]] | None) -> None:
         self._runner = runner
+        self.run_flow = run_flow
 
     def __call__(self, line: str, cell: str) -> Awaitable[None]:
         return self._runner(line, cell)
@@ -76,10 +78,17 @@ def rewrite(lines: list[str], line_of_misplaced: Callable[[str], int | None] | N
     match = _MAGIC.match(first) or _COMMENT.match(first)
     if match is not None:
         return [f"await {ENTRY}({match['line'].strip()!r}, {cell!r})\n"]
-    return lines
+    # A magic cannot await, and bringing tasks up to date means waiting for them.
+    run = _RUN.fullmatch(cell) if first and "%flow" in first else None
+    return [f"await {ENTRY}.run_flow({run['name'].strip()!r})\n"] if run is not None else lines
 
 
-def install(shell: Any, runner: CellRunner, line_of_misplaced: Callable[[str], int | None] | None = None) -> None:
+def install(
+    shell: Any,
+    runner: CellRunner,
+    line_of_misplaced: Callable[[str], int | None] | None = None,
+    run_flow: Callable[[str], Awaitable[None]] | None = None,
+) -> None:
     """Make task cells of this shell run through `runner`; a second call replaces the first.
 
     The runner is reached through a builtin, so ``%reset`` cannot lose it.
@@ -92,9 +101,11 @@ def install(shell: Any, runner: CellRunner, line_of_misplaced: Callable[[str], i
         Runs one task cell.
     line_of_misplaced : callable, optional
         See :func:`rewrite`.
+    run_flow : callable, optional
+        Carries out a cell that is ``%flow run [NAME]`` and nothing else.
     """
     uninstall(shell)
-    setattr(builtins, ENTRY, _Entry(runner))
+    setattr(builtins, ENTRY, _Entry(runner, run_flow))
     shell.input_transformers_cleanup.insert(0, _Transformer(line_of_misplaced))
 
 

@@ -102,6 +102,12 @@ class Seats:
         if failure is not None:
             desk.fail(failure)
 
+    def leave(self, visit: VisitId) -> None:
+        """Get up before the end."""
+        with self._lock:
+            self._desks.pop(visit, None)
+            self._held.pop(visit, None)
+
     def at(self, visit: VisitId) -> Desk | None:
         """The visit's desk, None if nobody sits there."""
         with self._lock:

@@ -23,6 +23,7 @@ from prefect_nb.core.events import Event
 from prefect_nb.core.machine import step
 from prefect_nb.core.run import Run
 from prefect_nb.core.spec import VisitId
+from prefect_nb.engine import faults
 from prefect_nb.engine.batch import Acked, Attachments, Batch, Place
 from prefect_nb.engine.batch import Post as _Post
 from prefect_nb.engine.bus import Bus
@@ -107,6 +108,11 @@ class Session:
         """Send the orders of a visit to this desk, also those that came before; a broken engine is told at once."""
         self._seats.take(visit, desk)
 
+    def abandon(self, visit: VisitId, message: str) -> None:
+        """Its owner attends to this visit no more: it is cancelled."""
+        self._seats.leave(visit)
+        self.post(ev.CancelRequested(at=self.now(), visit=visit, message=message))
+
     def post(self, *events: Event, attachments: Attachments | None = None) -> None:
         """Let events happen, in this order and in one transaction; returns at once.
 
@@ -128,12 +134,12 @@ class Session:
         self._refuse_fork()
         done: Future[Run] = Future()
         self._queue.put(_Post(events, attachments or Attachments(), done, durable))
-        while not self._thread_is_gone() or done.done():
+        while (self._thread.is_alive() and not self._ended) or done.done():
             try:
                 return done.result(_LOOK_S)
             except TimeoutError:
                 continue
-        raise self._failure or self._over()
+        raise self._failure or faults.over(self._run.id)
 
     def log(self, chunk: LogChunk) -> None:
         """Keep a piece of output; it becomes durable with the next commit or within half a second."""
@@ -165,18 +171,9 @@ class Session:
         if threading.current_thread() is not self._thread:
             self._thread.join(10)
 
-    def _thread_is_gone(self) -> bool:
-        return self._ended or not self._thread.is_alive()
-
-    def _over(self) -> StoreError:
-        return StoreError(f"the engine of run {self._run.id} has ended", hint="load the extension again")
-
     def _refuse_fork(self) -> None:
         if os.getpid() != self._pid:
-            raise StoreError(
-                f"run {self._run.id} was used from a forked child (process {os.getpid()})",
-                hint="do the work in the child, and record it in the parent",
-            )
+            raise faults.forked(self._run.id)
 
     # --- the thread ----------------------------------------------------------------------------------------------
 
@@ -188,9 +185,9 @@ class Session:
             try:
                 self._turn(items)
             except BaseException as error:  # the border: whatever it is, those who wait have to hear of it
-                self._fail(_broken(self._run.id, error))
+                self._fail(faults.broken(self._run.id, error))
         self._ended = True
-        self._fail(self._over(), quietly=True)
+        self._fail(faults.over(self._run.id), quietly=True)
         while not self._queue.empty():
             self._handle(self._queue.get())
 
@@ -318,12 +315,9 @@ class Session:
         try:
             receipt = acked.receipt.result()
             if not receipt.accepted:
-                raise StoreError(
-                    f"the store refused a change of run {acked.run.id}: {receipt.refusal}",
-                    hint="another kernel took this run over; start a new one with %flow new",
-                )
+                raise faults.refused(acked.run.id, receipt.refusal)
         except Exception as error:  # the border to the store: a waiter must hear of every fault
-            told = error if isinstance(error, StoreError) else _broken(acked.run.id, error)
+            told = error if isinstance(error, StoreError) else faults.broken(acked.run.id, error)
             self._fail(told)
             for waiter in acked.waiters:
                 waiter.set_exception(told)
@@ -352,10 +346,3 @@ class Session:
             self.store.invalidate(visit.key)
         if (event := wished(self._run, signal)) is not None:
             self.post(event)
-
-
-def _broken(run: str, error: BaseException) -> StoreError:
-    return StoreError(
-        f"the engine of run {run} stopped at a fault of its own: {type(error).__name__}: {error}",
-        hint="run the cell again; what was shown as done is in the store",
-    )
