@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, overload
 
 from prefect_nb.authoring.functions import Task
-from prefect_nb.core.policy import Cache, Retry, seconds
+from prefect_nb.core.policy import Cache, Retry
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
 
@@ -26,7 +26,6 @@ def task(
     *,
     name: str | None = None,
     retry: Retry | int = 0,
-    timeout: float | str | None = None,
     cache: Cache | str | float = "pure",
     version: str = "",
     tags: tuple[str, ...] = (),
@@ -39,7 +38,6 @@ def task(
     *,
     name: str | None = None,
     retry: Retry | int = 0,
-    timeout: float | str | None = None,
     cache: Cache | str | float = "pure",
     version: str = "",
     tags: tuple[str, ...] = (),
@@ -52,8 +50,6 @@ def task(
         The task's name; the function's by default.
     retry : Retry or int
         How often and when it is tried again; a number means that many retries at once.
-    timeout : float or str, optional
-        Not yet enforced for functions that run in their caller's thread; refused for now.
     cache : Cache, str or float
         When an earlier result may be reused: ``"pure"``, ``"never"``, ``"always"`` or a duration.
     version : str
@@ -74,11 +70,6 @@ def task(
     >>> double(4)
     8
     """
-    if timeout is not None:
-        seconds(timeout)
-        told = "a function's timeout cannot be enforced in its caller's thread"
-        raise UsageError(told, hint="put --timeout on the cell")
-
     def decorate(body: Callable[..., Any]) -> Task[..., Any]:
         _check(body)
         spec = TaskSpec(
