@@ -20,11 +20,16 @@ TASKS = ("load", "report")
 pytestmark = pytest.mark.kernel
 
 
-def cells() -> list[str]:
-    """The three cells that the README asks a newcomer to copy."""
+def snippets() -> list[str]:
+    """The Python of the section about one's own notebook, block by block."""
     section = SECTION.search(README.read_text("utf-8"))
     assert section is not None
-    return [code.rstrip("\n") for language, code in BLOCK.findall(section[1]) if language == "python"][:3]
+    return [code.rstrip("\n") for language, code in BLOCK.findall(section[1]) if language == "python"]
+
+
+def cells() -> list[str]:
+    """The three cells that the README asks a newcomer to copy."""
+    return snippets()[:3]
 
 
 def headless_line() -> list[str]:
@@ -85,6 +90,15 @@ def test_restart_computes_nothing(tmp_path: Path) -> None:
     assert load.startswith("load: finished before the restart, 3.")
     assert report.startswith(first)
     assert "report: finished before the restart" in report
+
+
+def test_other_spellings_run(tmp_path: Path) -> None:
+    """The header as a comment makes a task, and the decorated function's calls in it are its children."""
+    load_ext, _, _, header, function = snippets()
+    calls = f'{header}\npages = [fetch("EU", page) for page in range(2)]'
+    *_, status = executed(tmp_path, load_ext, function, calls, "%flow status")
+    assert re.search(r"^load +Success +1/4 ", status, re.MULTILINE)
+    assert re.search(r"^ *fetch.* Success ", status, re.MULTILINE)
 
 
 def test_headless_line(tmp_path: Path) -> None:
