@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 from lab_parts import CHROMIUM, Lab, Notebook, write
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 
 @pytest.fixture(scope="session")
-def chromium(browser_path: str) -> Iterator[Browser]:
-    """A headless Chromium."""
+def chromium(browser_path: str) -> Iterator[BrowserContext]:
+    """A headless Chromium that has to load JupyterLab once only."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
-        yield browser
+        yield browser.new_context(viewport={"width": 1400, "height": 900})
         browser.close()
 
 
@@ -35,21 +35,32 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
     shared_lab.end_kernels()
 
 
-@pytest.fixture
-def notebook(chromium: Browser, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Callable[..., Notebook]]:
-    """Open a notebook made of these cells, in a page of its own; a fault in the page fails the test."""
-    opened: list[Notebook] = []
-    folder = lab.root / re.sub(r"\W+", "-", request.node.name)
+@pytest.fixture(scope="session")
+def shared_page(chromium: BrowserContext) -> Page:
+    """The page of all tests that do not ask for another: JupyterLab is loaded once."""
+    return chromium.new_page()
 
-    def make(cells: Sequence[str] | Path, *, server: Lab = lab, kernel: bool = True) -> Notebook:
-        path = cells if isinstance(cells, Path) else write(server.root / folder.name / "flow.ipynb", cells)
-        context = chromium.new_context(viewport={"width": 1400, "height": 900})
-        one = Notebook(context.new_page(), server, path)
+
+@pytest.fixture
+def notebook(
+    chromium: BrowserContext, shared_page: Page, lab: Lab, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Notebook]]:
+    """Open a notebook made of these cells; a fault in the page fails the test."""
+    opened: list[Notebook] = []
+    folder = re.sub(r"\W+", "-", request.node.name)
+
+    def make(
+        cells: Sequence[str] | Path, *, server: Lab = lab, kernel: bool = True, another_page: bool = False
+    ) -> Notebook:
+        path = cells if isinstance(cells, Path) else write(server.root / folder / "flow.ipynb", cells)
+        one = Notebook(chromium.new_page() if another_page else shared_page, server, path)
         opened.append(one)
         return one.open(kernel=kernel)
 
     yield make
     for one in opened:
-        one.page.context.close()
+        one.close()
+        if one.page is not shared_page:
+            one.page.close()
     noise = [text for one in opened for text in one.noise if not re.search("Canceled future|disposed", text)]
     assert not noise

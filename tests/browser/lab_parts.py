@@ -152,12 +152,28 @@ class Notebook:
     def open(self, *, kernel: bool = True) -> Notebook:
         """Open it in JupyterLab and wait until its kernel can take cells."""
         where = self.path.relative_to(self.lab.root).as_posix()
-        self.page.goto(f"{self.lab.url}/lab/tree/{where}?reset")
-        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        if not self.page.url.startswith(f"{self.lab.url}/lab"):
+            self.page.goto(f"{self.lab.url}/lab?reset")
+            self.page.wait_for_selector(".jp-Launcher")
+            self.page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+        open_it = "window.jupyterapp.commands.execute('docmanager:open', argument)"
+        wish = {"path": where, **({} if kernel else {"kernel": {"shouldStart": False, "autoStartDefault": False}})}
+        self.page.evaluate(f"argument => {{ void {open_it}; }}", wish)
+        self.until("panel?.context?.path === argument && cells?.length", where)
         if kernel:
             self.idle()
-        self.page.evaluate("() => window.jupyterapp.commands.execute('application:toggle-left-area')")
         return self
+
+    def close(self) -> None:
+        """Close it without saving."""
+        self.page.evaluate("() => { for (const w of [...window.jupyterapp.shell.widgets('main')]) w.dispose(); }")
+
+    def reload(self) -> None:
+        """Press the browser's button; JupyterLab opens what was open."""
+        where = self.path.relative_to(self.lab.root).as_posix()
+        self.page.goto(f"{self.lab.url}/lab/tree/{where}?reset")
+        self.until("panel?.context?.path === argument && cells?.length", where)
+        self.idle()
 
     def js(self, body: str, argument: Any = None) -> Any:
         """Run JavaScript with ``panel``, ``cells`` and ``app`` at hand."""

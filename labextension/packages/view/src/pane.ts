@@ -191,14 +191,24 @@ function log(lines: LogLine[], cut: number): HTMLElement {
   if (cut > 0) {
     pre.append(h('span', { class: 'pnb-dim' }, `… ${cut} earlier\n`));
   }
-  let attempt = lines[0]?.attempt ?? 1;
-  for (const line of lines) {
-    if (line.attempt !== attempt) {
-      attempt = line.attempt;
-      pre.append(h('span', { class: 'pnb-dim' }, `attempt ${attempt}\n`));
+  let last = { stream: '', attempt: lines[0]?.attempt ?? 1 };
+  let text = '';
+  const end = (): void => {
+    if (text) {
+      pre.append(h('span', { 'data-stream': last.stream }, text.endsWith('\n') ? text : `${text}\n`));
     }
-    const text = plainText(line.text);
-    pre.append(h('span', { 'data-stream': line.stream }, text.endsWith('\n') ? text : `${text}\n`));
+    text = '';
+  };
+  for (const line of lines) {
+    if (line.stream !== last.stream || line.attempt !== last.attempt) {
+      end();
+    }
+    if (line.attempt !== last.attempt) {
+      pre.append(h('span', { class: 'pnb-dim' }, `attempt ${line.attempt}\n`));
+    }
+    last = line;
+    text += plainText(line.text); // one print comes in several pieces
   }
+  end();
   return pre;
 }
