@@ -126,7 +126,7 @@ class Document:
             for number, row in enumerate(rows, 1):
                 cell_id = str(row.get("id") or f"cell-{number}")
                 tags = tuple(str(t) for t in row.get("tags") or ())
-                known[cell_id] = replace(self._parse(cell_id, str(row.get("source", ""))), tags=tags)
+                known[cell_id] = replace(self._parse(cell_id, str(row.get("source", "")).removesuffix("\n")), tags=tags)
             self._cells = known
             self.order_known = True
             self._renamed()

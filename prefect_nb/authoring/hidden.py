@@ -91,9 +91,9 @@ def assumed(before: Mapping[str, object], shown: Collection[str], *, image: bool
 _RELEVANT = ("pandas", "pandas display", "numpy", "numpy errors", "matplotlib")
 
 
-def holds(row: Mapping[str, Any]) -> bool:
-    """Whether settings are as a row of a manifest says."""
-    return bool(_digest(_special(str(row["name"]), settings())) == row["digest"])
+def holds(row: Mapping[str, Any], now: Mapping[str, object]) -> bool:
+    """Whether settings as they are `now` are what a row of a manifest says."""
+    return bool(_digest(_special(str(row["name"]), now)) == row["digest"])
 
 
 def _special(name: str, states: Mapping[str, Any]) -> dict[str, Any]:
@@ -118,8 +118,17 @@ def _special(name: str, states: Mapping[str, Any]) -> dict[str, Any]:
 
 _NUMPY_ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 _NUMPY_PRINT = {
-    "edgeitems": 3, "threshold": 1000, "precision": 8, "linewidth": 75, "suppress": False, "nanstr": "nan",
-    "infstr": "inf", "sign": "-", "floatmode": "maxprec", "legacy": False, "formatter": None,
+    "edgeitems": 3,
+    "threshold": 1000,
+    "precision": 8,
+    "linewidth": 75,
+    "suppress": False,
+    "nanstr": "nan",
+    "infstr": "inf",
+    "sign": "-",
+    "floatmode": "maxprec",
+    "legacy": False,
+    "formatter": None,
 }
 
 

@@ -154,11 +154,13 @@ def _answer(question: Question, manifests: Mapping[str, tuple[Mapping[str, Any],
 
 def changed_reads(rows: Iterable[Mapping[str, Any]]) -> tuple[str, str]:
     """The first thing that a body read and that differs now, with its kind; empty when everything holds."""
+    settings: Mapping[str, object] | None = None
     for row in rows:
         if row["kind"] in NOTES:
             continue
         if row["kind"] == "settings":
-            if not hidden.holds(row):
+            settings = hidden.settings() if settings is None else settings
+            if not hidden.holds(row, settings):
                 return f"the settings of {row['name']}", "environment"
             continue
         read = reads.Read(**row)

@@ -174,6 +174,7 @@ class ShellBench(Bench):
         with redirect_stdout(self._streams["stdout"]), redirect_stderr(self._streams["stderr"]):
             if self.pull and source.startswith("%%task"):
                 runner = probe.extension(self.shell).runner
+                runner.flow._forget_gone()  # as the cell with %flow run does when it arrives
                 cell = runner.flow.document.cell(cell_id)
                 asyncio.run(runner.bring(cell))
                 return shown
