@@ -23,7 +23,6 @@ from prefect_nb.apps.listing import as_json, in_store
 from prefect_nb.apps.opened import place_of
 from prefect_nb.errors import PrefectNBError
 from prefect_nb.stores.place import network_filesystem
-from prefect_nb.views.text import table
 from prefect_nb.views.words import size
 from prefect_nb.wiring import FOLDER, Place, open_store, quota
 
@@ -136,8 +135,8 @@ def paths(plain: bool, store: str) -> None:
     if plain:
         click.echo(json.dumps({**found, "bytes": sizes, "quota": quota(), "exists": place.folder.is_dir()}, indent=2))
         return
-    lines = [(name, path, size(sizes[name]) if name in sizes else "") for name, path in found.items()]
-    click.echo(table([(n, s, p) for n, p, s in lines], ("what", "size", "where")))
+    for name, path in found.items():  # never cut: people copy these
+        click.echo(f"{name:<9} {size(sizes[name]) if name in sizes else '':>10}  {path}")
     if not place.folder.is_dir():
         click.echo(f"nothing is there yet; {FOLDER} comes with the first task")
 

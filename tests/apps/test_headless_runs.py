@@ -28,12 +28,6 @@ while not os.path.exists("go"):
     time.sleep(0.02)
 """
 """A body that tells its kernel's process id and then waits for a file."""
-DIE = """\
-import os, signal
-if not os.path.exists("go"):
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
-"""A body that kills its kernel unless a file is there."""
 STUBBORN = """\
 import time
 print("here", file=open("pid", "w"), flush=True)
@@ -74,6 +68,13 @@ def status(*arguments: str) -> dict[str, Any]:
 def states(*arguments: str) -> dict[str, str]:
     """The state of each task."""
     return {task["name"]: task["state"] for task in status(*arguments)["tasks"]}
+
+
+def running(folder: Path, task: str) -> int:
+    """Wait until the body of a task holds and its start is recorded; the kernel's process id."""
+    until((folder / "pid").exists, f"the body of {task}")
+    until(lambda: states().get(task) == "Running", f"the record of {task}")
+    return int(until((folder / "pid").read_text, "the kernel's id"))
 
 
 @pytest.fixture(autouse=True)
@@ -195,13 +196,16 @@ def test_dates_and_files_of_parameters(tmp_path):
     assert text(output(tmp_path / "n.out.ipynb")[-1]) == "2023 8\n"
 
 
-def test_a_killed_kernel_is_resumed(tmp_path):
+def test_a_killed_kernel_is_resumed(tmp_path, shell: Shell):
     """After ``kill -9`` of the kernel the run is Crashed and the cell named; --resume runs what had not finished."""
-    path = write(tmp_path / "n.ipynb", ledger("one"), ledger("two", DIE), ledger("three", "two"))
-    done = CliRunner().invoke(cli, ["run", "n.ipynb"])
-    assert done.exit_code == 1, done.output
-    assert "stopped at cell 2" in done.stderr
-    assert "the kernel died" in done.stderr
+    path = write(tmp_path / "n.ipynb", ledger("one"), ledger("two", HOLD), ledger("three", "two"))
+    child = shell.start("run", "n.ipynb")
+    kernel = running(tmp_path, "two")
+    os.kill(kernel, signal.SIGKILL)
+    out, err = child.communicate(timeout=30)
+    assert child.returncode == 1, (out, err)
+    assert "stopped at cell 2" in err
+    assert "the kernel died" in err
     assert (status()["state"], states()) == ("Crashed", {"one": "Success", "two": "Crashed", "three": "NotRun"})
     assert (tmp_path / "n.out.ipynb").exists()
     (tmp_path / "go").touch()
@@ -218,10 +222,9 @@ def test_a_killed_runner_is_resumed(tmp_path, shell: Shell):
     """After ``kill -9`` of the runner its kernel ends by itself, and --resume goes on where it was."""
     path = write(tmp_path / "n.ipynb", ledger("one"), ledger("two", HOLD), ledger("three", "two"))
     child = shell.start("run", "n.ipynb")
-    until((tmp_path / "pid").exists, "the second task")
+    kernel = running(tmp_path, "two")
     child.send_signal(signal.SIGKILL)
     child.communicate()
-    kernel = int(until((tmp_path / "pid").read_text, "the kernel's id"))
     until(lambda: not alive(kernel), "the end of the kernel")
     assert states() == {"one": "Success", "two": "Crashed", "three": "NotRun"}
     (tmp_path / "go").touch()
@@ -240,7 +243,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path, shell: Shell):
     """Ctrl-C ends the running cell, keeps the notebook, leaves the run Paused, exits with 130; --resume finishes it."""
     path = write(tmp_path / "n.ipynb", ledger("one"), ledger("two", HOLD), ledger("three", "two"))
     child = shell.start("run", "n.ipynb")
-    until((tmp_path / "pid").exists, "the second task")
+    running(tmp_path, "two")
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert child.returncode == 130, (out, err)
@@ -271,8 +274,7 @@ def test_cancel_from_another_process(tmp_path, shell: Shell):
     """``prefect-nb cancel`` stops a cell that runs elsewhere; the run is Cancelled, the rest not run, exit status 1."""
     write(tmp_path / "n.ipynb", ledger("one"), ledger("two", HOLD), ledger("three", "two"))
     child = shell.start("run", "n.ipynb")
-    until((tmp_path / "pid").exists, "the second task")
-    until(lambda: states().get("two") == "Running", "the record of the second task")
+    running(tmp_path, "two")
     done = CliRunner().invoke(cli, ["cancel"])
     assert done.exit_code == 0, done.output
     out, err = child.communicate(timeout=30)

@@ -192,3 +192,9 @@ def test_a_cell_that_does_anything_else_is_refused(source):
     """The proof accepts exactly one literal assignment for each value."""
     with pytest.raises(ParameterError, match="safely"):
         prove(source, {"x": 1})
+
+
+def test_nothing_unproven_is_written():
+    """Even a name that nobody checked cannot carry code into the injected cell."""
+    with pytest.raises(ParameterError, match="safely"):
+        written({"import os\nx": 1}, "python3")
