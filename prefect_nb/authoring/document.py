@@ -23,6 +23,7 @@ from prefect_nb.errors import UsageError
 __all__ = ["CellInfo", "Document", "Seen"]
 
 _NOTHING = frozenset[str]()
+_WAYS = (False, True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class CellInfo:
         What is wrong with its header, empty if nothing is.
     tags : tuple of str
         The page's tags, such as ``parameters``.
+    shape : str
+        What decides its result, as text: its code without layout and comments, and the options of its key.
     """
 
     id: str
@@ -57,14 +60,7 @@ class CellInfo:
     fresh: bool = False
     complaint: str = ""
     tags: tuple[str, ...] = ()
-
-    @property
-    def shape(self) -> str:
-        """What decides its result, as text: its code without layout and comments, and the options of its key."""
-        if self.spec is None:
-            return cell_fingerprint(self.code)
-        spec = self.spec
-        return f"{cell_fingerprint(self.code)} {spec.version!r} {spec.files!r} {spec.env!r}"
+    shape: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +121,13 @@ class Document:
         with self._lock:
             for number, row in enumerate(rows, 1):
                 cell_id = str(row.get("id") or f"cell-{number}")
+                source = str(row.get("source", "")).removesuffix("\n")
                 tags = tuple(str(t) for t in row.get("tags") or ())
-                known[cell_id] = replace(self._parse(cell_id, str(row.get("source", "")).removesuffix("\n")), tags=tags)
+                old = self._cells.get(cell_id)
+                same = old is not None and old.source == source and old.tags == tags
+                known[cell_id] = old if old is not None and same else replace(self._parse(cell_id, source), tags=tags)
+            if self.order_known and list(known) == list(self._cells) and all(self._cells[i] is known[i] for i in known):
+                return
             self._cells = known
             self.order_known = True
             self._renamed()
@@ -151,9 +152,14 @@ class Document:
         before = self._seen.get(cell_id)
         if before is not None and before.shape == seen.shape:
             seen = replace(seen, writes=seen.writes | before.writes)  # binding an equal object again is not seen
-        if before != seen:
-            with self._lock:
-                self._seen[cell_id] = seen
+        if before == seen:
+            return
+        with self._lock:
+            self._seen[cell_id] = seen
+            cell = self._cells.get(cell_id)
+            if cell is None or any(
+                _node(cell, (), before, careful=c) != _node(cell, (), seen, careful=c) for c in _WAYS
+            ):
                 self._graph = self._careful = None
 
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
@@ -232,7 +238,7 @@ class Document:
                 fresh = options(header.line).fresh
             except UsageError as error:
                 complaint = str(error)
-        info = CellInfo(cell_id, source, code, names, spec, fresh, complaint)
+        info = CellInfo(cell_id, source, code, names, spec, fresh, complaint, (), _shape(code, spec))
         self._parsed[source] = info
         return info
 
@@ -265,6 +271,11 @@ class Document:
             self._parsed.clear()
             for cell_id, cell in self._cells.items():
                 self._cells[cell_id] = replace(self._parse(cell_id, cell.source), tags=cell.tags)
+
+
+def _shape(code: str, spec: TaskSpec | None) -> str:
+    options = "" if spec is None else f" {spec.version!r} {spec.files!r} {spec.env!r}"
+    return cell_fingerprint(code) + options
 
 
 def _node(cell: CellInfo, after: tuple[str, ...], seen: Seen | None, *, careful: bool) -> Node:

@@ -20,6 +20,7 @@ from prefect_nb.authoring.outcome import Outcome, put_back
 from prefect_nb.authoring.record import Record
 from prefect_nb.authoring.reuse import RESTING
 from prefect_nb.authoring.transaction import Changes
+from prefect_nb.errors import NotAvailable
 
 __all__ = ["Effects"]
 
@@ -64,7 +65,7 @@ class Effects:
                 continue
             if above.spec is None:
                 if producer not in flow.executed or name in flow.ns:
-                    raise flow.ns.missing(producer, name)
+                    raise _missing(producer, name)
                 continue
             made = flow.ns.version(producer, name) is not None
             if made or (above.names is not None and name in above.names.must_write):
@@ -220,6 +221,16 @@ class Effects:
 
 
 _SMALL = 1 << 20
+
+
+def _missing(cell: str, name: str) -> NotAvailable:
+    """The error for a name whose plain cell would be needed but has not run, or was overwritten since."""
+    return NotAvailable(
+        f"{name} comes from a plain cell that has not run in this kernel, or was overwritten since",
+        hint="run that cell by hand; plain cells are never run for you",
+        name=name,
+        cell=cell,
+    )
 
 
 def _mutations(cell: CellInfo, changes: Changes) -> tuple[Diagnosis, ...]:

@@ -17,10 +17,15 @@ from typing import Any
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.origins import place_of
 
-__all__ = ["SHELL", "bound_late", "late_names", "roams", "touched"]
+__all__ = ["bound_late", "is_shells", "late_names", "roams", "touched"]
 
-SHELL = re.compile(r"_+|_i+|_i?\d+|In|Out|_[oid]h|exit|quit|get_ipython|open|__\w+__")
-"""Names that are the shell's own, not the notebook's."""
+_SHELL = re.compile(r"_+|_i+|_i?\d+|In|Out|_[oid]h|exit|quit|get_ipython|open|__\w+__")
+
+
+@lru_cache(maxsize=1 << 16)
+def is_shells(name: str) -> bool:
+    """Whether a name is the shell's own, not the notebook's."""
+    return _SHELL.fullmatch(name) is not None
 
 
 def roams(names: Names | None, user: Mapping[str, Any]) -> bool:

@@ -115,8 +115,11 @@ class Inputs:
     def _beside(self, cell: CellInfo) -> tuple[tuple[str, str, str], ...]:
         """Versions above the cell of what it changes through other names."""
         flow, found = self._flow, []
+        names = flow.document.beside(cell)
+        if not names:
+            return ()
         place = [c.id for c in flow.document.cells]
-        for name in flow.document.beside(cell):
+        for name in names:
             for above in reversed(place[: place.index(cell.id)] if cell.id in place else []):
                 version = flow.ns.version(above, name)
                 if version is not None:
@@ -169,7 +172,7 @@ class Inputs:
                 return False
         if basis.good and (self._beside(cell) != basis.beside or declared(self._flow, cell.spec) != basis.declared):
             return False
-        return not changed_reads(r for r in basis.manifest if r["kind"] != "rng")[0]
+        return not changed_reads(r for r in basis.manifest if r["kind"] not in ("rng", "settings"))[0]
 
     def _edited(self, version: Version) -> bool:
         """Whether a plain cell was edited and has not run since."""

@@ -20,9 +20,9 @@ from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
-from prefect_nb.authoring.footprint import SHELL, roams, touched
+from prefect_nb.authoring.footprint import is_shells, roams, touched
 from prefect_nb.authoring.sharing import NOWHERE, Reach, linked, reachable, stands_alone
-from prefect_nb.errors import NotAvailable, Unhashable
+from prefect_nb.errors import Unhashable
 
 __all__ = ["Namespace", "Version"]
 
@@ -143,7 +143,7 @@ class Namespace:
         wanted = [n for n in names if n in self.user and not stands_alone(self.user[n])]
         if not wanted:
             return frozenset()
-        values = {n: v for n, v in self.user.items() if not SHELL.fullmatch(n)}
+        values = {n: v for n, v in self.user.items() if not is_shells(n)}
         reach = {n: self._reachable(n, v) for n, v in values.items()}
         found = (linked((n,), values, reach) for n in wanted)
         return frozenset(g for g in found if len(g) > 1)
@@ -155,7 +155,7 @@ class Namespace:
 
     def _linked(self, names: set[str]) -> frozenset[str]:
         wanted = [n for n in names if n in self.user]
-        values = {n: v for n, v in self.user.items() if not SHELL.fullmatch(n)}
+        values = {n: v for n, v in self.user.items() if not is_shells(n)}
         if all(stands_alone(values.get(n)) for n in wanted):
             return frozenset(wanted)
         return linked(wanted, values, {n: self._reachable(n, v) for n, v in values.items()})
@@ -306,21 +306,12 @@ class Namespace:
         self._writer[name] = cell
         return True
 
-    def missing(self, cell: str, name: str) -> NotAvailable:
-        """The error for a name whose plain cell would be needed but has not run, or was overwritten since."""
-        return NotAvailable(
-            f"{name} comes from a plain cell that has not run in this kernel, or was overwritten since",
-            hint="run that cell by hand; plain cells are never run for you",
-            name=name,
-            cell=cell,
-        )
-
     # --- what user code may have changed ---------------------------------------------------------------------------
 
     def reached(self, names: Names | None) -> frozenset[str]:
         """The names whose values code can get at now; asked before and after it ran, since it may cut links."""
         if names is None or roams(names, self.user):
-            return frozenset(n for n in self.user if not SHELL.fullmatch(n))
+            return frozenset(n for n in self.user if not is_shells(n))
         return self.linked(touched(names, self.user))
 
     def ran(self, names: Names | None, before: frozenset[str]) -> Mapping[str, tuple[object, str]]:

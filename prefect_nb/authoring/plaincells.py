@@ -13,7 +13,7 @@ from prefect_nb.analysis.cells import split
 from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.calls import Caller, enter
 from prefect_nb.authoring.document import CellInfo, Seen
-from prefect_nb.authoring.footprint import SHELL
+from prefect_nb.authoring.footprint import is_shells
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.states import StateType
 from prefect_nb.errors import NotAvailable, ResultUnavailable
@@ -104,7 +104,7 @@ class PlainCells:
         flow, cell = self._flow, self._now
         assert cell is not None
         self._reached = flow.ns.reached(cell.names)
-        self._before = {n: v for n, v in flow.shell.user_ns.items() if not SHELL.fullmatch(n)}
+        self._before = {n: v for n, v in flow.shell.user_ns.items() if not is_shells(n)}
 
     def _refuse(self, error: NotAvailable) -> None:
         self._refusal = error
@@ -146,7 +146,7 @@ class PlainCells:
         lost = ns.ran(cell.names, self._reached)
         user = flow.shell.user_ns
         names = cell.names or Names()
-        now = {n: v for n, v in user.items() if not SHELL.fullmatch(n)}
+        now = {n: v for n, v in user.items() if not is_shells(n)}
         bound = {n for n, v in now.items() if self._before.get(n, _ABSENT) is not v} | (names.must_write & now.keys())
         gone = {n for n in self._before if n not in now}
         altered = ns.altered({n: k for n, k in lost.items() if n not in bound})

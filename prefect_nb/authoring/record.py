@@ -16,7 +16,7 @@ from prefect_nb.authoring import hidden
 from prefect_nb.authoring.attempt import Tried
 from prefect_nb.authoring.diagnoses import Diagnosis
 from prefect_nb.authoring.document import CellInfo
-from prefect_nb.authoring.footprint import SHELL
+from prefect_nb.authoring.footprint import is_shells
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, definitions, is_definition, save_outcome
@@ -215,7 +215,7 @@ def _carry(flow: LiveFlow, draft: _Draft) -> None:
             del draft.values[name]
         groups -= {group}
     for name in frozenset[str]().union(*groups) - set(draft.values):
-        if SHELL.fullmatch(name) or is_code(ns.user[name]):
+        if is_shells(name) or is_code(ns.user[name]):
             continue
         try:
             carried[name] = ns.fingerprint(name)

@@ -17,7 +17,7 @@ from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
-from prefect_nb.authoring.footprint import SHELL, bound_late, late_names
+from prefect_nb.authoring.footprint import bound_late, is_shells, late_names
 from prefect_nb.authoring.namespace import Namespace, Version
 from prefect_nb.authoring.sharing import is_code
 from prefect_nb.errors import Unhashable
@@ -82,7 +82,7 @@ class Transaction:
     def __init__(self, ns: Namespace, names: Names, tree: ast.Module, producers: Mapping[str, str]) -> None:
         self._ns = ns
         self._names = names
-        self.before = {n: v for n, v in ns.user.items() if not SHELL.fullmatch(n)}
+        self.before = {n: v for n, v in ns.user.items() if not is_shells(n)}
         self.reached = ns.reached(names)
         self._images: dict[str, _Image] = {}
         self._unhashable: dict[str, str] = {}
@@ -136,7 +136,7 @@ class Transaction:
     def changes(self) -> Changes:
         """What the body did to the namespace, by looking, not by guessing; fingerprints of what it left are known."""
         ns, before = self._ns, self.before
-        now = {n: v for n, v in ns.user.items() if not SHELL.fullmatch(n)}
+        now = {n: v for n, v in ns.user.items() if not is_shells(n)}
         lost = ns.ran(self._names, self.reached)
         deleted = frozenset(n for n in before if n not in now)
         asked = self._names.writes | self._bound_late
@@ -183,7 +183,7 @@ class Transaction:
     def rollback(self) -> tuple[str, ...]:
         """Put every name and every input back as it was; the inputs that could not be."""
         user, stuck = self._ns.user, []
-        for name in [n for n in user if not SHELL.fullmatch(n) and n not in self.before]:
+        for name in [n for n in user if not is_shells(n) and n not in self.before]:
             del user[name]
         user.update(self.before)
         lost = self._ns.ran(self._names, self.reached)
