@@ -224,7 +224,9 @@ def replay(outputs: Iterable[Output], shell: Any, *, note: str = "", value: obje
     fresh: dict[str, str] = {}
     for output in outputs:
         if output.kind == "stream":
-            getattr(sys, output.name).write(output.text)
+            stream = getattr(sys, output.name)
+            stream.write(output.text)
+            stream.flush()  # kernels keep a buffer for each stream: the order between them would be lost
         elif output.kind == "result":
             _show_result(shell.displayhook, _without_dead_views(output.data), dict(output.metadata), value)
         else:

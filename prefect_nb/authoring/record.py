@@ -21,7 +21,7 @@ from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, definitions, is_definition, save_outcome
 from prefect_nb.authoring.outputs import to_plain
-from prefect_nb.authoring.reuse import declared
+from prefect_nb.authoring.reuse import declarations
 from prefect_nb.authoring.sharing import is_code
 from prefect_nb.authoring.transaction import Changes
 from prefect_nb.engine.session import Attachments
@@ -238,8 +238,8 @@ def _manifest(flow: LiveFlow, cell: CellInfo, tried: Tried) -> tuple[dict[str, A
     causes = [c.wording for c in (*tried.verdict.causes, *tried.observer.taints())]
     if causes:
         rows.append({"kind": "impure", "name": "; ".join(dict.fromkeys(causes))[:500], "digest": ""})
-    if cell.spec is not None and (named := declared(flow, cell.spec)):
-        rows.append({"kind": "declared", "name": "--files, --env", "digest": named})
+    if cell.spec is not None:
+        rows += declarations(flow, cell.spec)
     return tuple(rows)
 
 

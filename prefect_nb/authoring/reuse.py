@@ -20,7 +20,7 @@ from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.protocols import Entry
 from prefect_nb.wiring import now
 
-__all__ = ["NOTES", "RESTING", "Finding", "Found", "Wish", "changed_reads", "declared", "look_up"]
+__all__ = ["NOTES", "RESTING", "Finding", "Found", "Wish", "changed_reads", "declarations", "declared", "look_up"]
 
 NOTES = ("impure", "declared")
 """Rows of a manifest that are no reads."""
@@ -101,12 +101,12 @@ def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding
     at = now()
     entries = flow.entries(keyed.code_key, keyed.key)
     candidates, impure = [], ""
-    named = declared(flow, spec)
+    named = declarations(flow, spec)
     for entry in entries:
         because = next((str(m["name"]) for m in entry.manifest if m["kind"] == "impure"), "")
         change, kind = changed_reads(entry.manifest)
-        if not change and _redeclared(entry, named):
-            change, kind = "named in --files or --env", "file"
+        if not change:
+            change, kind = _redeclared(entry, named)
         impure = impure or because
         candidates.append(
             Candidate(
@@ -173,10 +173,19 @@ def declared(flow: LiveFlow, spec: TaskSpec) -> str:
     """The declared files and variables as they are now, as one digest."""
     if not (spec.files or spec.env):
         return ""
+    return combine(("declared", r["name"], r["digest"]) for r in declarations(flow, spec))
+
+
+def declarations(flow: LiveFlow, spec: TaskSpec) -> list[dict[str, Any]]:
+    """The declared files and variables as they are now, as rows of a manifest."""
     found = [*reads.expand(spec.files, flow.notebook.parent), *(reads.digest_env(n) for n in spec.env)]
-    return combine((r.kind, r.name, r.digest) for r in found)
+    return [{"kind": "declared", "name": f"{r.kind} {r.name}", "digest": r.digest} for r in found]
 
 
-def _redeclared(entry: Entry, named: str) -> bool:
-    """Whether what --files and --env name differs from when the entry was made."""
-    return next((str(m["digest"]) for m in entry.manifest if m["kind"] == "declared"), "") != named
+def _redeclared(entry: Entry, now_rows: list[dict[str, Any]]) -> tuple[str, str]:
+    """What --files and --env name and differs from when the entry was made, with its kind; empty if nothing does."""
+    then = {str(m["name"]): m["digest"] for m in entry.manifest if m["kind"] == "declared"}
+    today = {str(r["name"]): r["digest"] for r in now_rows}
+    name = next((n for n in {**then, **today} if then.get(n) != today.get(n)), "")
+    kind, _, thing = name.partition(" ")
+    return thing, "environment" if kind == "env" else "file"

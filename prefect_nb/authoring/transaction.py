@@ -196,9 +196,12 @@ class Transaction:
                 self._reload(image)
             elif image.guarded:
                 stuck.append(name)
-            elif not _refill(image.value, image.copied):
-                for other in [n for n, v in user.items() if v is image.value]:
-                    user[other] = image.copied
+            else:
+                aliases = [n for n, v in user.items() if v is image.value]
+                if not _refill(image.value, image.copied):
+                    user.update(dict.fromkeys(aliases, image.copied))
+                for other in aliases:  # what was found out about the changed value no longer holds
+                    self._ns.confirm(other, user[other], image.digest)
         stuck += sorted(self._ns.altered({n: k for n, k in lost.items() if n not in self._images}))
         return tuple(stuck)
 
