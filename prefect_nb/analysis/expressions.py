@@ -118,9 +118,7 @@ class Expressions(Flow):
         while isinstance(left, ast.BinOp):  # a long sum is deep on its left side
             chain.append(left.right)
             left = left.left
-        self.expr(left)
-        for right in reversed(chain):
-            self.expr(right)
+        self._handed(left, *reversed(chain))
 
     def _walrus(self, node: ast.NamedExpr) -> None:
         held = self.value(node.value)
@@ -212,14 +210,11 @@ class Expressions(Flow):
         if hidden is not None:
             self._escape(hidden)
             return
-        inline = isinstance(node.func, ast.Lambda)
-        self._argument += inline
-        self.expr(node.func)
-        self._argument -= inline
-        self._argument += 1
-        for each in [*node.args, *node.keywords]:
-            self.expr(each)
-        self._argument -= 1
+        if isinstance(node.func, ast.Name | ast.Attribute):
+            self.expr(node.func)
+        else:
+            self._handed(node.func)
+        self._handed(*node.args, *node.keywords)
         self._dynamic(node)
         self._changes(node)
         if isinstance(node.func, ast.Name):
@@ -231,6 +226,20 @@ class Expressions(Flow):
             self.run(bodies, certain=only and self.state(self.scope.key(name)) == BOUND)
         elif isinstance(node.func, ast.Subscript):
             self.run([h.body for h in self.members(node.func)])
+
+    def _handed(self, *nodes: ast.AST) -> None:
+        """Evaluate what is handed to somebody who may call it at once: an argument, an index, an operand."""
+        self._argument += 1
+        for node in nodes:
+            self.expr(node)
+        self._argument -= 1
+
+    def _subscript(self, node: ast.Subscript) -> None:
+        self.expr(node.value)
+        self._handed(node.slice)
+
+    def _compare(self, node: ast.Compare) -> None:
+        self._handed(node.left, *node.comparators)
 
     def _dynamic(self, node: ast.Call) -> None:
         match node:
@@ -289,6 +298,8 @@ class Expressions(Flow):
         ast.BoolOp: _logic,
         ast.IfExp: _either,
         ast.Lambda: _lambda,
+        ast.Subscript: _subscript,
+        ast.Compare: _compare,
         ast.ListComp: _comprehension,
         ast.SetComp: _comprehension,
         ast.DictComp: _comprehension,

@@ -55,6 +55,9 @@ class Statements(Definitions):
                     self.target(item, held)
             case ast.Starred(value=inner):
                 self.target(inner, held)
+            case ast.Subscript():
+                self._subscript(node)
+                self._touched(node, sure=True)
             case _:
                 for child in ast.iter_child_nodes(node):
                     self.expr(child)

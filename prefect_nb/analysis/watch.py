@@ -127,7 +127,7 @@ class Watch:
                 self.written.add(name)
                 self._taint(code, name)
             return
-        if code == "DYNAMIC" and _importing():
+        if code in ("DYNAMIC", "IMPURE_GLOBAL") and _importing():
             return
         self._taint(code, event)
 

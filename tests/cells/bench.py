@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import builtins
 import gc
 import io
@@ -161,6 +162,7 @@ class ShellBench(Bench):
 
     def _stop(self) -> None:
         self.shell.extension_manager.unload_extension("prefect_nb")
+        atexit.unregister(self.shell.atexit_operations)
         self.shell.user_ns.clear()
         _Shell.clear_instance()
         for name, module in list(sys.modules.items()):
