@@ -70,6 +70,7 @@ def task(
     >>> double(4)
     8
     """
+
     def decorate(body: Callable[..., Any]) -> Task[..., Any]:
         _check(body)
         spec = TaskSpec(
