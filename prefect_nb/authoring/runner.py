@@ -41,7 +41,7 @@ from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.engine.desk import Desk, Order, Settled
-from prefect_nb.errors import NotAvailable, ResultUnavailable, TaskTimeout
+from prefect_nb.errors import NotAvailable, PrefectNBError, ResultUnavailable, TaskTimeout
 from prefect_nb.views.words import duration
 from prefect_nb.wiring import now
 
@@ -95,7 +95,10 @@ class CellRunner:
             raise MagicUsageError(known.complaint.replace("\n  ->", " -"))
         job = self._job(known, pulled=False)
         flow.describe()
-        visit = self._skipped(job) or await self._visit(job)
+        try:
+            visit = self._skipped(job) or await self._visit(job)
+        except PrefectNBError as error:  # ours: the page shows what it says, not where we raised it
+            raise present(flow.shell, error, None) from None
         flow.executed.add(job.cell.id)
         conclude(flow, visit, job.failure, job.traceback)
 
