@@ -180,4 +180,5 @@ class FlowMagic:
         if name in names or any(name in (str(v), v.task) for v in run.visits):
             return name
         told = ", ".join(dict.fromkeys(names)) or "none yet"
-        raise MagicUsageError(f"%flow {command} {name}: there is no such task; known are {told}")
+        what = f"%flow {command} {name}: there is no such task" if name else f"%flow {command} takes a task's name"
+        raise MagicUsageError(f"{what}; known are {told}")
