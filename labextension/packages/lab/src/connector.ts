@@ -38,6 +38,7 @@ const LOST: Notice = {
 
 /** What a connector feeds: one live view. */
 export interface Sink {
+  /** Empty before the first task of a kernel: then the run that it opens is meant. */
   readonly run: string;
   show(model: ViewModel): void;
   notice(notice: Notice | null): void;
@@ -101,7 +102,7 @@ export class Connector implements IDisposable {
   /** Feed a view from now on; returns what ends it. */
   add(sink: Sink): () => void {
     this.sinks.add(sink);
-    const model = this.models.get(sink.run);
+    const model = this.models.get(sink.run || (this.current ?? ''));
     if (model) {
       sink.show(model);
     }
@@ -272,7 +273,7 @@ export class Connector implements IDisposable {
       this.banner = null;
     }
     for (const sink of this.sinks) {
-      if (sink.run === model.run.id) {
+      if (sink.run === model.run.id || !sink.run) {
         if (noticed) {
           sink.notice(null);
         }
@@ -284,7 +285,7 @@ export class Connector implements IDisposable {
 
   /** Whether a view shows this run; views of another one keep saying that they are old. */
   private shows(run: string): boolean {
-    return [...this.sinks].some(sink => sink.run === run);
+    return [...this.sinks].some(sink => sink.run === run || !sink.run);
   }
 
   private notice(notice: Notice | null): void {

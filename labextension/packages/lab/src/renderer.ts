@@ -63,10 +63,14 @@ export class FlowRenderer extends Widget implements IRenderMime.IRenderer {
       return;
     }
     this.connector = this.find(this.node);
+    const run = (): string => this.run;
     this.leave =
       this.connector?.add({
-        run: this.run,
+        get run() {
+          return run();
+        },
         show: model => {
+          this.run = model.run.id;
           this.seq = model.seq;
           this.view?.update(model);
         },

@@ -259,7 +259,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 }
 .pnb-pane {
   display: flex;
-  flex: 1 1 300px;
+  flex: 0 1 330px;
   flex-direction: column;
   min-width: 260px;
   max-height: 720px;
