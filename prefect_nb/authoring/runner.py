@@ -47,6 +47,8 @@ from prefect_nb.wiring import now
 
 __all__ = ["CellRunner"]
 
+_AWAKE_S = 0.2
+
 
 @dataclass(slots=True)
 class _Job:
@@ -236,15 +238,18 @@ class CellRunner:
         future = job.desk.next()
         if future.done():
             return future.result()
+        waiting = asyncio.wrap_future(future)
         try:
-            return await asyncio.wrap_future(future)
+            while not waiting.done():  # a signal alone does not wake a loop that sleeps, so Stop would come late
+                await asyncio.wait((waiting,), timeout=_AWAKE_S)
+            return waiting.result()
         except asyncio.CancelledError:
             assert job.visit is not None
             self.flow.session.post(ev.CancelRequested(at=now(), visit=job.visit, actor="stop", message="by Stop"))
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            return await asyncio.wrap_future(job.desk.next())
+            return await waiting
 
     async def _resolve(self, job: _Job) -> Order:
         assert job.keyed is not None
