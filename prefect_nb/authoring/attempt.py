@@ -131,9 +131,9 @@ def interrupter(flow: LiveFlow, permit: int) -> Callable[[Interrupt], None]:
 
 def tell_failure(visit: Visit) -> None:
     """Show how a body ended that ran inside another cell's request, where its error is not raised."""
-    print(f"{visit.id.task} is {visit.state.label}: {visit.state.message}", file=sys.stderr)
+    sys.stderr.write(f"{visit.id.task} is {visit.state.label}: {visit.state.message}\n")
     if visit.error is not None:
-        print(visit.error.traceback, file=sys.stderr)
+        sys.stderr.write(f"{visit.error.traceback}\n")
 
 
 def ended_badly(

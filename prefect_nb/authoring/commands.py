@@ -157,8 +157,9 @@ class Commands:
         """One task's story."""
         flow = self._flow
         store, run = flow.store, flow.session.run
-        visit = run.visit(task)
-        entries = store.entries(task=task, flow=flow.name, limit=20)
+        visit = run.find(task)
+        name = task if visit is None else visit.spec.name
+        entries = store.entries(task=name, flow=flow.name, limit=20)
         entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
         earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
         events = [event for _, event in store.events(run.id)]

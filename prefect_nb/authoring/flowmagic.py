@@ -23,6 +23,8 @@ from prefect_nb.wiring import now
 
 __all__ = ["FlowMagic"]
 
+_print = print  # notebooks may replace the builtin
+
 
 class FlowMagic:
     """The commands of ``%flow`` for one kernel.
@@ -67,19 +69,19 @@ class FlowMagic:
     def _graph(self, rest: str) -> None:
         self._hub.display()
         if self._flow.remark:
-            print(self._flow.remark, file=sys.stderr)
+            _print(self._flow.remark, file=sys.stderr)
 
     def _widget(self, rest: str) -> Any:
         return self._hub.widget()
 
     def _status(self, rest: str) -> None:
         self._open()
-        print(status_table(self._hub.model()))
+        _print(status_table(self._hub.model()))
 
     def _why(self, name: str) -> None:
         self._open()
         task = self._known(name, "why")
-        print(explanation(self._hub.details(task), self._flow.session.run.visit(task), now()))
+        _print(explanation(self._hub.details(task), self._flow.session.run.find(task), now()))
 
     def _logs(self, name: str) -> None:
         self._open()
@@ -88,9 +90,9 @@ class FlowMagic:
         for chunk in self._flow.store.logs(self._flow.session.run.id, task):
             head = (chunk.visit, chunk.attempt)
             if head != last:
-                print(f"--- {chunk.visit} attempt {chunk.attempt}")
+                _print(f"--- {chunk.visit} attempt {chunk.attempt}")
                 last = head
-            print(chunk.text, end="")
+            _print(chunk.text, end="")
 
     def _runs(self, rest: str) -> None:
         rows = self._flow.store.runs(flow=self._flow.name)
@@ -108,7 +110,7 @@ class FlowMagic:
             )
             for r in rows
         ]
-        print(runs_table(views, now()) if views else "no runs yet")
+        _print(runs_table(views, now()) if views else "no runs yet")
 
     def _run(self, name: str) -> None:
         raise UsageError("%flow run must be the only line of its cell", hint="give it a cell of its own")
@@ -137,14 +139,14 @@ class FlowMagic:
                 if visit.state.name is StateName.CANCELLED:  # Stop, or a button: go no further
                     break
         self._hub.flush()
-        print(status_table(self._hub.model()))
+        _print(status_table(self._hub.model()))
         if bad:
             told = ", ".join(f"{task} {state}" for task, state in bad.items())
             sum_up = NotAvailable(f"not everything is up to date: {told}", hint="%flow why NAME tells more")
             raise present(self._flow.shell, sum_up, None)
 
     def _new(self, rest: str) -> None:
-        print(f"run {self._flow.renew()}")
+        _print(f"run {self._flow.renew()}")
 
     def _failed(self, name: str) -> Any:
         left = self._flow.failed.get(name)
@@ -153,11 +155,11 @@ class FlowMagic:
         return dict(left)
 
     def _dot(self, rest: str) -> None:
-        print(to_dot(self._hub.model()))
+        _print(to_dot(self._hub.model()))
 
     def _usage(self, rest: str) -> None:
         used = self._flow.store.usage()
-        print(
+        _print(
             f"{self._flow.store.location}: results {size(used.results)} of {size(used.quota)}, "
             f"database {size(used.database)}, {used.runs} runs, {used.entries} reusable results"
         )

@@ -131,7 +131,7 @@ class CellRunner:
             return await self._visit(self._job(cell, pulled=True))
         except NotAvailable as error:
             name = cell.spec.name if cell.spec is not None else cell.id
-            print(f"{name}: {error.message}", file=sys.stderr)
+            sys.stderr.write(f"{name}: {error.message}\n")
             return None
 
     def stale(self) -> frozenset[str]:

@@ -23,7 +23,8 @@ __all__ = ["Sink", "carried", "children", "current", "drain", "foreground", "ins
 
 _births = itertools.count(1)
 _local = threading.local()  # .busy: this thread is inside an output that is already told, or that must not be
-_plain_start = threading.Thread.start
+_Thread = threading.Thread  # notebooks may replace what the module has
+_plain_start = _Thread.start
 
 # What a kernel calls the variables that route an output to its cell, and the visit that function tasks belong to.
 _ROUTES = frozenset({"parent_header", "shell_parent", "shell_parent_ident", "prefect_nb_caller"})
@@ -177,8 +178,8 @@ def install(shell: Any) -> int:
             for kind in kinds:
                 if not isinstance(getattr(owner, kind.method, None), _Tap):
                     _shadow(owner, kind(owner))
-    if threading.Thread.start is _plain_start:
-        threading.Thread.start = _start  # type: ignore[method-assign, assignment]
+    if _Thread.start is _plain_start:
+        _Thread.start = _start  # type: ignore[method-assign, assignment]
     return next(_births)
 
 
@@ -191,8 +192,8 @@ def uninstall(shell: Any) -> None:
         attributes = getattr(owner, "__dict__", {})
         for method in [name for name, value in attributes.items() if isinstance(value, _Tap)]:
             delattr(owner, method)
-    if threading.Thread.start is _start:
-        threading.Thread.start = _plain_start  # type: ignore[method-assign]
+    if _Thread.start is _start:
+        _Thread.start = _plain_start  # type: ignore[method-assign]
 
 
 def carried() -> Context:

@@ -102,3 +102,11 @@ class Run:
         """The latest visit of a task, or None if it was never planned."""
         found = self.latest.get(task)
         return None if found is None else self.visits[found]
+
+    def find(self, name: str) -> Visit | None:
+        """The latest visit of a task or of a call below one (``parent.child``), or the visit of that very name."""
+        known = self.visit(name)
+        if known is not None:
+            return known
+        found = [v for v in self.visits.values() if name in (v.id.task, str(v.id))]
+        return found[-1] if found else None
