@@ -264,6 +264,8 @@ class Hub:
 
     def _ended(self) -> None:
         self._busy = False
+        if self._displays and not self._pages and self.flow.mode == "live":
+            self.flush()  # a client that only executes hears nothing between two cells
         self._look_soon()
 
     def _look_soon(self) -> None:

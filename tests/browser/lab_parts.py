@@ -17,7 +17,7 @@ from typing import Any
 import nbformat
 from playwright.sync_api import Locator, Page
 
-__all__ = ["Lab", "Notebook", "write"]
+__all__ = ["Lab", "Notebook", "kernel_env", "write"]
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = [
@@ -60,8 +60,7 @@ class Lab:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-        env = inherited | {
+        env = kernel_env() | {
             "JUPYTER_PREFER_ENV_PATH": "0",
             "JUPYTER_CONFIG_DIR": str(own["config"]),
             "JUPYTER_DATA_DIR": str(own["data"]),
@@ -69,7 +68,6 @@ class Lab:
             "JUPYTERLAB_SETTINGS_DIR": str(own["settings"]),
             "JUPYTERLAB_WORKSPACES_DIR": str(own["workspaces"]),
             "IPYTHONDIR": str(own["ipython"]),
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
         }
         options = [
             "--no-browser --allow-root --ip=127.0.0.1 --ServerApp.port_retries=0 --IdentityProvider.token=",
@@ -117,6 +115,12 @@ class Lab:
         except subprocess.TimeoutExpired:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
+
+
+def kernel_env() -> dict[str, str]:
+    """The environment of a kernel that imports this tree and does not know that it is tested."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return inherited | {"PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
 
 
 def write(path: Path, cells: Sequence[str], outputs: dict[int, list[Any]] | None = None) -> Path:
