@@ -62,6 +62,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[HOME], ignore_errors=True)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Drive the browser last: its driver keeps an event loop running in the main thread, where cells run theirs."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Look for a browser, and install one where we may, if a test drives one; no test's timeout pays for it."""
     if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):

@@ -138,15 +138,18 @@ def tell_failure(visit: Visit) -> None:
 
 def ended_badly(
     visit: VisitId, token: int, spec: TaskSpec, end: End, label: Callable[[str], str | None]
-) -> ev.TaskEvent:
-    """The event for a body that did not return."""
+) -> tuple[ev.TaskEvent, ...]:
+    """The events for a body that did not return; a Stop that struck while it raised still ends the visit."""
     error = end.error
     assert error is not None
     if end.kind == "interrupted" and end.why == "timeout":
         told = error_info(TimeoutError(f"took longer than {spec.timeout:g} s"), end.traceback, label=label)
         timed_out = ev.ErrorInfo(told.type, told.message, told.types, told.traceback, kind="timeout")
-        return ev.BodyRaised(at=now(), visit=visit, token=token, error=timed_out)
+        return (ev.BodyRaised(at=now(), visit=visit, token=token, error=timed_out),)
     if end.kind == "interrupted" or isinstance(error, asyncio.CancelledError):
         by = "by Stop" if end.why == "stop" else ""
-        return ev.BodyCancelled(at=now(), visit=visit, token=token, message=by)
-    return ev.BodyRaised(at=now(), visit=visit, token=token, error=error_info(error, end.traceback, label=label))
+        return (ev.BodyCancelled(at=now(), visit=visit, token=token, message=by),)
+    raised = ev.BodyRaised(at=now(), visit=visit, token=token, error=error_info(error, end.traceback, label=label))
+    if end.why != "stop":
+        return (raised,)
+    return raised, ev.CancelRequested(at=now(), visit=visit, actor="stop", message="by Stop")

@@ -68,10 +68,22 @@ def test_names_and_graph_are_as_stated(case: Case) -> None:
         assert set(case.data.get("diag", ())) & set(STATIC) <= {p.code for p in graph.problems}
 
 
-def test_case(case: Case, place: str, tmp_path: Path, make_kernel: Callable[..., Kernel]) -> None:
+AWAITED = {
+    "H01": "signals and --on-upstream-skip come with the state engine's own issue",
+    "H02": "--trigger comes with the state engine's own issue",
+    "H04": "futures of function tasks come with the state engine's own issue",
+}
+"""Cases of features that do not exist yet; they fail the suite as soon as they pass."""
+
+
+def test_case(
+    request: pytest.FixtureRequest, case: Case, place: str, tmp_path: Path, make_kernel: Callable[..., Kernel]
+) -> None:
     """The case's script does to its notebook what the catalogue says: outcomes, values, edges, outputs, diagnoses."""
     if any(step["do"] in HEADLESS for step in case.steps):
         pytest.skip("HEADLESS STEPS: papermill and nbclient are examined by tests/apps once those rooms are open")
+    if case.id in AWAITED:
+        request.applymarker(pytest.mark.xfail(strict=True, reason=AWAITED[case.id]))
     bench: Bench = (
         KernelBench(tmp_path, make_kernel) if place == "kernel" else ShellBench(tmp_path, pull=place == "pull")
     )
