@@ -326,11 +326,11 @@ class CellRunner:
             job.failure, job.traceback = end.error, end.traceback
             if stuck:
                 flow.remark = f"{', '.join(stuck)} changed before {job.spec.name} failed and was too large to put back"
-            event = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
+            events = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
             if end.why == "timeout" and end.kind == "interrupted":
                 told = f"{job.spec.name} took longer than {job.spec.timeout:g} s"
                 job.failure = TaskTimeout(told, task=job.spec.name)
-            flow.session.post(event)
+            flow.session.post(*events)
         after = await self._next(job)
         if job.pulled and isinstance(after, Settled) and end.kind != "returned":
             attempts.tell_failure(after.visit)
