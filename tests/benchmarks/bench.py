@@ -98,9 +98,13 @@ def calls(folder: Path) -> None:
         again.append((float(said), took))
     kernel.close()
     inside, whole = (statistics.median(column) for column in zip(*fresh, strict=True))
-    print(f"function task, computed    {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable")
+    print(
+        f"function task, computed    {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable"
+    )
     inside, whole = (statistics.median(column) for column in zip(*again, strict=True))
-    print(f"function task, reused      {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable")
+    print(
+        f"function task, reused      {1000 * inside:7.1f} us a call; whole cell {1000 * whole:.1f} us a call, durable"
+    )
     print(f"one fdatasync of 4 KiB     {1e6 * statistics.median(_syncs(folder)):7.1f} us")
 
 
@@ -128,7 +132,9 @@ def demo(folder: Path, rounds: int = 3) -> None:
         (place / "pyproject.toml").write_text("")
         notebook = place / "flights.ipynb"
         notebook.write_text(DEMO.read_text())
-        times["papermill"].append(_timed([str(script), str(plain), str(place / "plain.out.ipynb"), "--no-progress-bar"]))
+        times["papermill"].append(
+            _timed([str(script), str(plain), str(place / "plain.out.ipynb"), "--no-progress-bar"])
+        )
         run = [str(ours), "run", str(notebook), str(place / "out.ipynb")]
         times["nothing cached"].append(_timed(run))
         times["everything cached"].append(_timed(run))
