@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import select
+import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Notebook", "said", "states"]
+__all__ = ["Notebook", "said", "states", "stored_as"]
 
 _LEDGER = """
 def keep(path):
@@ -33,6 +37,19 @@ def states(kernel: Any) -> dict[str, str]:
     lines = kernel.run("%flow status").text().splitlines()
     head = next(n for n, line in enumerate(lines) if line.startswith("───"))
     return {parts[0]: parts[1] for line in lines[head + 1 :] if len(parts := line.split()) > 1}
+
+
+def stored_as(folder: Path, task: str, state: str) -> None:
+    """Return when the store in a folder says that a task is in a state; another process's view of it."""
+    path, ends = f"file:{folder / '.prefect_nb' / 'state.db'}?mode=ro", time.monotonic() + 20.0
+    found: list[str] = []
+    while time.monotonic() < ends:
+        with contextlib.closing(sqlite3.connect(path, uri=True)) as connection:
+            found = [row[0] for row in connection.execute("SELECT state FROM visit WHERE task = ?", (task,))]
+        if state in found:
+            return
+        select.select([], [], [], 0.01)
+    raise AssertionError(f"{task} is {found}, not {state}")
 
 
 class Notebook:

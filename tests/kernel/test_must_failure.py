@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from must_parts import Notebook, said, states
+from must_parts import Notebook, said, states, stored_as
 
 pytestmark = pytest.mark.kernel
 
@@ -48,11 +48,12 @@ def test_it_fails_twice_and_then_succeeds(notebook: Notebook, tmp_path: Path) ->
     assert states(notebook.kernel)["flaky"] == "Success"
 
 
-def test_controls_live_while_a_retry_waits(notebook: Notebook) -> None:
+def test_controls_live_while_a_retry_waits(notebook: Notebook, tmp_path: Path) -> None:
     """A page's command is answered during the wait between attempts, and cancel ends it."""
     kernel = notebook.kernel
     request = kernel.send("%%task waits --retries 1 --delay 600\nprint('go', flush=True)\n1 / 0", cell_id="waits")
     kernel.wait(request, until=said("go"))
+    stored_as(tmp_path, "waits", "Retrying")
     session = kernel.client.session
     opened = session.msg("comm_open", {"comm_id": "page", "target_name": "prefect_nb.control", "data": {"v": 1}})
     cancel = {"v": 1, "op": "cancel", "task": "waits", "nonce": "n1"}
@@ -170,3 +171,16 @@ def test_retry_on_names_what_is_tried_again(notebook: Notebook) -> None:
     assert notebook.ran() == ["picky"]
     notebook.run("picky", source.format("FileNotFoundError"))
     assert notebook.ran() == ["picky"] * 4
+
+
+def test_stop_ends_a_retry_wait(notebook: Notebook, tmp_path: Path) -> None:
+    """Stop while a cell waits for its next attempt cancels the visit at once; the kernel goes on."""
+    kernel = notebook.kernel
+    source = "%%task waits --retries 3 --delay 600\nprint('go', flush=True)\nraise ValueError('again')"
+    request = kernel.send(source, cell_id="waits")
+    kernel.wait(request, until=said("go"))
+    stored_as(tmp_path, "waits", "Retrying")
+    kernel.interrupt()
+    assert not kernel.wait(request, limit=15).ok
+    assert states(kernel)["waits"] == "Cancelled"
+    assert kernel.run("1 + 1").result == "2"

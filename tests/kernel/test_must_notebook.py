@@ -195,14 +195,3 @@ def test_stop_cancels_the_visit_and_nothing_else(loaded: Any, name: str) -> None
     assert [e["ename"] for e in run.errors] in (["KeyboardInterrupt"], ["CancelledError"])
     assert "Cancelled" in loaded.run(f"%flow why stop_{name}").text()
     assert loaded.run("%%task after_stop --cache never\nstill = 1\nstill", "after").result == "1"
-
-
-def test_stop_ends_a_retry_wait(loaded: Any) -> None:
-    """Stop while a cell waits for its next attempt cancels the visit at once."""
-    source = "%%task waits --retries 3 --delay 600\nprint('go', flush=True)\nraise ValueError('again')"
-    request = loaded.send(source, cell_id="waits")
-    loaded.wait(request, until=said("go"))
-    loaded.interrupt()
-    run = loaded.wait(request, limit=15)
-    assert not run.ok
-    assert "Cancelled" in loaded.run("%flow why waits").text()
