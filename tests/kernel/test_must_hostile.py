@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from must_parts import Notebook, said, states
+from must_parts import Notebook, said, states, stored_as
 
 pytestmark = pytest.mark.kernel
 WAITS = "print('go', flush=True)\nimport os, time\nwhile not os.path.exists('let'):\n    time.sleep(0.01)"
