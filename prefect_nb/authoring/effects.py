@@ -7,7 +7,7 @@ was made, and what the execution showed about the cell. Knows versions, outcomes
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prefect_nb.authoring.attempt import Tried
@@ -20,7 +20,7 @@ from prefect_nb.authoring.outcome import Outcome, put_back
 from prefect_nb.authoring.record import Record
 from prefect_nb.authoring.reuse import RESTING
 from prefect_nb.authoring.transaction import Changes
-from prefect_nb.errors import NotAvailable
+from prefect_nb.errors import NotAvailable, ResultUnavailable
 
 __all__ = ["Effects"]
 
@@ -50,7 +50,7 @@ class Effects:
 
     # --- before ------------------------------------------------------------------------------------------------------
 
-    def put_back(self, producers: Mapping[str, str]) -> str | None:
+    def put_back(self, cell: CellInfo, producers: Mapping[str, str]) -> str | None:
         """Put inputs back to their versions; the task that has to run again because one of its is gone, else None.
 
         Raises
@@ -59,9 +59,13 @@ class Effects:
             If a plain cell would have to run again.
         """
         flow = self._flow
-        for name, producer in sorted(producers.items()):
+        for name, first in sorted(producers.items()):
+            producer = self._through(first, name)
+            if producer is None:
+                flow.ns.drop(name)
+                continue
             above = flow.document.cell(producer)
-            if above is None or flow.ns.put_back(producer, name):
+            if above is None or flow.ns.put_back(producer, name, self._overwritten(cell)):
                 continue
             if above.spec is None:
                 if producer not in flow.executed or name in flow.ns:
@@ -72,6 +76,28 @@ class Effects:
                 return producer
             flow.ns.drop(name)  # it did not bind the name; what others left under it is not its version
         return None
+
+    def _overwritten(self, cell: CellInfo, *, include: bool = False) -> Callable[[Version], bool]:
+        """Whether at a cell's place (or just below it) a version of some name is not the one to be seen."""
+        document, ns = self._flow.document, self._flow.ns
+        order = [c.id for c in document.cells]
+        here = order.index(cell.id) + include if cell.id in order else len(order)
+
+        def overwritten(version: Version) -> bool:
+            after = order.index(version.cell) + 1 if version.cell in order else 0
+            if after > here:
+                return True  # not made yet at this place
+            name, left = version.name, self._flow.left
+            return any(ns.version(i, name) is not None or name in left.get(i, ()) for i in order[after:here])
+
+        return overwritten
+
+    def _through(self, producer: str | None, name: str) -> str | None:
+        """Past plain cells that could have bound the name, and did not, to the cell that did."""
+        flow = self._flow
+        while producer is not None and producer in flow.left and name not in flow.left[producer]:
+            producer = flow.document.graph.producer(producer, name)
+        return producer
 
     def hide(self, cell: CellInfo, producers: Mapping[str, str]) -> dict[str, Any]:
         """Take away what the cell must not see: names that only this cell or later ones bound.
@@ -125,11 +151,15 @@ class Effects:
     def establish(self, cell: CellInfo) -> bool:
         """What a task had made stands again where another task's version lies now; False if part of it is gone."""
         ns, basis = self._flow.ns, self._inputs.basis(cell.id)
+        places = {c.id: number for number, c in enumerate(self._flow.document.cells)}
+        later = self._overwritten(cell, include=True)
         for name in basis.made if basis is not None else ():
             writer = ns.writer(name)
             above = self._flow.document.cell(writer) if writer is not None else None
-            displaced = writer is None or (above is not None and above.spec is not None and writer != cell.id)
-            if displaced and not ns.put_back(cell.id, name):
+            below = above is not None and above.spec is None and places[above.id] > places[cell.id]
+            if writer != cell.id and not below and not ns.put_back(cell.id, name, later):
+                return False
+            if not ns.intact(cell.id, name):
                 return False
         for name in basis.gone if basis is not None else ():
             ns.drop(name)
@@ -148,7 +178,9 @@ class Effects:
         ns = self._flow.ns
         self._drop(cell, outcome)
         stored = [v for v in self._versions(cell, outcome) if v.address]
-        ns.promise(stored, self._carried(cell, outcome))
+        carried = self._carried(cell, outcome)
+        ns.promise(stored, carried)
+        self._replace_plain(carried)
         put_back(self._flow.vault, outcome, *code, ns)
         for name in (*outcome.modules, *outcome.defined, *outcome.closed):
             ns.made(Version(cell.id, name, outcome.names[name]))
@@ -157,6 +189,20 @@ class Effects:
         self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
         self._inputs.note(cell, outcome, manifest, ok=pure)
+
+    def _replace_plain(self, carried: list[Version]) -> None:
+        """Where an output shares memory with what a plain cell made, both come from one load."""
+        flow = self._flow
+        plain = [v for v in carried if (c := flow.document.cell(v.cell)) is not None and c.spec is None]
+        user = flow.shell.user_ns
+        before = {v.name: user[v.name] for v in plain if v.name in user}
+        for version in plain:
+            flow.ns.replace_plain(version)
+        try:
+            flow.ns.materialize(before)
+        except ResultUnavailable:
+            user.update(before)
+            raise
 
     def ended_badly(self, cell: CellInfo) -> None:
         """A visit ended without a success."""
@@ -177,7 +223,7 @@ class Effects:
         producers = self._owners(cell, outcome)
         found = []
         for name, digest in outcome.names.items():
-            group = tuple((producers.get(n, cell.id), n) for n in outcome.group(name))
+            group = tuple((producers.get(n, cell.id), n, outcome.digest(n)) for n in outcome.group(name))
             address = "" if name in unstored else outcome.values
             found.append(Version(cell.id, name, digest, address, group if address else ()))
         return found
@@ -196,7 +242,7 @@ class Effects:
         owners, found = self._owners(cell, outcome), []
         for name, digest in outcome.carried.items():
             if name in owners:
-                others = tuple((owners.get(n, cell.id), n) for n in outcome.group(name))
+                others = tuple((owners.get(n, cell.id), n, outcome.digest(n)) for n in outcome.group(name))
                 found.append(Version(owners[name], name, digest, outcome.values, others))
         return found
 

@@ -15,11 +15,11 @@ from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import Outcome
 from prefect_nb.authoring.reuse import changed_reads, declared
 from prefect_nb.core.run import Visit
-from prefect_nb.core.spec import VisitId
+from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName, StateType
-from prefect_nb.errors import Unhashable
+from prefect_nb.errors import NotAvailable, Unhashable
 
-__all__ = ["Basis", "Inputs"]
+__all__ = ["Basis", "Inputs", "Version", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Inputs:
         visit = last.id if last is not None else None
         self._bases[cell.id] = Basis(
             cell.shape,
-            self.versions(cell),
+            versions(self._flow, cell),
             tuple(outcome.names),
             manifest,
             reusable=ok,
@@ -131,38 +131,50 @@ class Inputs:
         """A task ended badly: it is not tried again for a reader's sake until something changes."""
         before = self._bases.get(cell.id)
         made = before.made if before is not None else ()
-        self._bases[cell.id] = Basis(cell.shape, self.versions(cell), made, good=False)
+        self._bases[cell.id] = Basis(cell.shape, versions(self._flow, cell), made, good=False)
 
-    def versions(self, cell: CellInfo) -> dict[str, Version]:
-        """The inputs of a cell as they are now."""
-        flow, found = self._flow, {}
-        graph = flow.document.graph
-        for name, producer in graph.inputs(cell.id).items() if cell.id in graph else ():
-            above = flow.document.cell(producer)
-            if above is None:
+    def upstream(self, cell: CellInfo, spec: TaskSpec) -> tuple[VisitId, ...]:
+        """The last visits of the tasks directly above, as far as they have ended."""
+        document, run = self._flow.document, self._flow.session.run
+        above = (document.cell(p) for p in document.graph.upstream(cell.id))
+        names = [c.spec.name for c in above if c is not None and c.spec is not None]
+        visits = (run.visit(name) for name in dict.fromkeys([*names, *spec.after]))
+        return tuple(v.id for v in visits if v is not None and v.state.final)
+
+    def refuse_outdated(self, cell: CellInfo) -> None:
+        """A plain cell on the way read something that was computed again since; it is not ours to run.
+
+        Raises
+        ------
+        NotAvailable
+            Naming what it read and what it makes.
+        """
+        document = self._flow.document
+        for ancestor in document.graph.ancestors(cell.id):
+            above = document.cell(ancestor)
+            if above is None or above.spec is not None or not (name := self._outdated(above)):
                 continue
-            made = flow.ns.version(producer, name)
-            turn = flow.turns.get(producer, 0)
-            digest = made.fingerprint if made is not None else self._live(producer, name)
-            found[name] = Version(producer, above.shape, turn, digest or f"turn {turn}", above.spec is None)
-        return found
+            makes = ", ".join(sorted(self._flow.left.get(above.id, ()))[:3]) or "something"
+            task = cell.spec.name if cell.spec is not None else cell.id
+            told = f"{task} needs {makes} from a plain cell that read {name} before it changed"
+            raise NotAvailable(told, hint="run that cell again; plain cells are never run for you", cell=above.id)
 
-    def _live(self, producer: str, name: str) -> str:
-        """The content of what a plain cell made, as long as it is there."""
-        ns = self._flow.ns
-        if ns.writer(name) != producer or name not in ns:
-            return ""
-        try:
-            return ns.fingerprint(name)
-        except Unhashable:
-            return ""
+    def _outdated(self, cell: CellInfo) -> str:
+        """A name that a plain cell read from a task, and that is not what it was then; empty if there is none."""
+        then = self._flow.rests.get(cell.id)
+        now = versions(self._flow, cell) if then else {}
+        for name, old in (then or {}).items():
+            new = now.get(name)
+            if new is not None and not old.plain and not new.plain and not new.same(old) and new != old:
+                return name
+        return ""
 
     def unchanged(self, cell: CellInfo) -> bool:
         """Whether a task was executed in this kernel, well or badly, and all that it rested on is as it was then."""
         basis = self._bases.get(cell.id)
         if basis is None or basis.shape != cell.shape or cell.id in self._flow.forced or cell.spec is None:
             return False
-        now = self.versions(cell)
+        now = versions(self._flow, cell)
         if now.keys() != basis.inputs.keys():
             return False
         for name, then in basis.inputs.items():
@@ -228,3 +240,29 @@ class Inputs:
         """Cells left the document."""
         for gone in cell_ids:
             self._bases.pop(gone, None)
+
+
+def versions(flow: LiveFlow, cell: CellInfo) -> dict[str, Version]:
+    """The inputs of a cell as they are now."""
+    found: dict[str, Version] = {}
+    graph = flow.document.graph
+    for name, producer in graph.inputs(cell.id).items() if cell.id in graph else ():
+        above = flow.document.cell(producer)
+        if above is None:
+            continue
+        made = flow.ns.version(producer, name)
+        turn = flow.turns.get(producer, 0)
+        digest = made.fingerprint if made is not None else _live(flow, producer, name)
+        found[name] = Version(producer, above.shape, turn, digest or f"turn {turn}", above.spec is None)
+    return found
+
+
+def _live(flow: LiveFlow, producer: str, name: str) -> str:
+    """The content of what a plain cell made, as long as it is there."""
+    ns = flow.ns
+    if ns.writer(name) != producer or name not in ns:
+        return ""
+    try:
+        return ns.fingerprint(name)
+    except Unhashable:
+        return ""

@@ -74,6 +74,8 @@ class LiveFlow:
         self.executed: set[str] = set()
         self.turns: dict[str, int] = {}
         self.shapes: dict[str, str] = {}
+        self.left: dict[str, frozenset[str]] = {}
+        self.rests: dict[str, Mapping[str, Any]] = {}
         self.forced: set[str] = set()
         self.skips: set[str] = set()
         self.failed: dict[str, Mapping[str, Any]] = {}

@@ -21,7 +21,7 @@ from typing import Any
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
 from prefect_nb.authoring.footprint import is_shells, roams, touched
-from prefect_nb.authoring.sharing import NOWHERE, Reach, linked, reachable, stands_alone
+from prefect_nb.authoring.sharing import Links
 from prefect_nb.errors import Unhashable
 
 __all__ = ["Namespace", "Version"]
@@ -39,15 +39,15 @@ class Version:
         Empty if the value has none.
     address : str
         Empty if it is not stored; then the object itself is held, if it is not large.
-    group : tuple of (str, str)
-        Cell and name of the other versions at that address that share memory with it.
+    group : tuple of (str, str, str)
+        Cell, name and fingerprint of the other values at that address that share memory with it.
     """
 
     cell: str
     name: str
     fingerprint: str
     address: str = ""
-    group: tuple[tuple[str, str], ...] = ()
+    group: tuple[tuple[str, str, str], ...] = ()
 
 
 class Namespace:
@@ -69,7 +69,7 @@ class Namespace:
         self._versions: dict[tuple[str, str], Version] = {}
         self._writer: dict[str, str] = {}
         self._known: dict[str, tuple[object, str]] = {}
-        self._reach: dict[str, tuple[object, Reach]] = {}
+        self._links = Links(self._trusted)
         self._kept: dict[tuple[str, str], tuple[object, str]] = {}
 
     # --- reading -------------------------------------------------------------------------------------------------
@@ -127,49 +127,24 @@ class Namespace:
         """Load everything that is pending: the code to come may look anywhere."""
         self.materialize(tuple(self._pending))
 
-    def forget(self, names: Iterable[str]) -> None:
-        """Somebody bound these names beside the cells: their fingerprints are computed anew."""
-        for name in names:
-            self._known.pop(name, None)
-
     def linked(self, names: Iterable[str]) -> frozenset[str]:
         """The names whose values share memory with those of `names`, which are included if they are bound."""
         names = set(names)
-        waiting = {o for n in names if (v := self._pending.get(n)) is not None for o in (n, *(g for _, g in v.group))}
-        return self._linked(names) | {n for n in waiting if n in self._pending}
+        waiting = {
+            o for n in names if (v := self._pending.get(n)) is not None for o in (n, *(g for _, g, _ in v.group))
+        }
+        return self._links.with_(names, self._values()) | {n for n in waiting if n in self._pending}
 
     def groups(self, names: Iterable[str]) -> frozenset[frozenset[str]]:
-        """Those of these names that share memory with others, with all that share it."""
-        wanted = [n for n in names if n in self.user and not stands_alone(self.user[n])]
-        if not wanted:
-            return frozenset()
-        values = {n: v for n, v in self.user.items() if not is_shells(n)}
-        reach = {n: self._reachable(n, v) for n, v in values.items()}
-        found = (linked((n,), values, reach) for n in wanted)
-        return frozenset(g for g in found if len(g) > 1)
+        """Those of these names that have to be stored in one piece with others, with all of these."""
+        return self._links.groups(names, self._values())
 
-    def views(self, group: Iterable[str]) -> bool:
-        """Whether names of a group share the memory of arrays, which no stored copy would do."""
-        reach = [self._reachable(n, self.user[n]) for n in group]
-        return any(one.views(two) for number, one in enumerate(reach) for two in reach[:number])
+    def _values(self) -> dict[str, Any]:
+        return {n: v for n, v in self.user.items() if not is_shells(n)}
 
-    def _linked(self, names: set[str]) -> frozenset[str]:
-        wanted = [n for n in names if n in self.user]
-        values = {n: v for n, v in self.user.items() if not is_shells(n)}
-        if all(stands_alone(values.get(n)) for n in wanted):
-            return frozenset(wanted)
-        return linked(wanted, values, {n: self._reachable(n, v) for n, v in values.items()})
-
-    def _reachable(self, name: str, value: object) -> Reach:
-        if stands_alone(value):
-            return NOWHERE
-        found, known = self._reach.get(name), self._known.get(name)
-        trusted = known is not None and known[0] is value and not self._unsettled()
-        if found is not None and found[0] is value and trusted:
-            return found[1]
-        fresh = reachable(value)
-        self._reach[name] = (value, fresh)
-        return fresh
+    def _trusted(self, name: str, value: object) -> bool:
+        known = self._known.get(name)
+        return known is not None and known[0] is value and not self._unsettled()
 
     def _unsettled(self) -> bool:
         """Whether a thread of the user's own still runs, so that nothing stays as it was seen."""
@@ -221,14 +196,38 @@ class Namespace:
                         self._expect(each)
             self._writer[version.name] = version.cell
 
+    def replace_plain(self, version: Version) -> None:
+        """Expect an equal value in place of what a plain cell made, since a stored one shares its memory."""
+        name = version.name
+        if self._writer.get(name) == version.cell and self._is(version) and not self._together(version):
+            self._expect(version)
+
     def _members(self, version: Version) -> list[Version]:
-        found = (self._versions.get(where) for where in version.group)
-        return [v for v in found if v is not None and v.address == version.address]
+        """The other values of a group as they lie at the version's address, as far as they are still their cells'."""
+        found = []
+        for cell, name, digest in version.group:
+            known = self._versions.get((cell, name))
+            here = Version(cell, name, digest, version.address, known.group if known is not None else ())
+            if known.fingerprint == digest if known is not None else self._writer.get(name) == cell and self._is(here):
+                found.append(here)
+        return found
 
     def _live(self, version: Version) -> bool:
         known = self._known.get(version.name)
         same = known is not None and known[0] is self.user.get(version.name) and known[1] == version.fingerprint
-        return same and (not version.group or self._writer.get(version.name) == version.cell)
+        return same and self._together(version)
+
+    def _together(self, version: Version) -> bool:
+        """Whether the names of a group share their memory now."""
+        wanted = {n for _, n, _ in version.group}
+        return not wanted or wanted <= self._links.with_((version.name,), self._values())
+
+    def _shares(self, version: Version, group: set[str]) -> bool:
+        """Whether an equal value shares its memory with its group, and, if another cell bound it, with nobody else."""
+        if version.name in self._pending:
+            return self._pending[version.name].address == version.address
+        now = self._links.with_((version.name,), self._values())
+        return group <= now if self._writer.get(version.name) == version.cell else group == now
 
     def _expect(self, version: Version) -> None:
         self.user.pop(version.name, None)
@@ -265,15 +264,24 @@ class Namespace:
         if cell is not None and (cell, name) not in self._versions:
             self._kept[cell, name] = (value, digest)
 
-    def put_back(self, cell: str, name: str) -> bool:
-        """Bind `name` to the version that `cell` made; False if that version is gone."""
+    def intact(self, cell: str, name: str) -> bool:
+        """Whether the version of a cell still shares its memory as it did when it was made, if it is in place."""
+        version = self._versions.get((cell, name))
+        return version is None or name in self._pending or self._writer.get(name) != cell or self._together(version)
+
+    def put_back(self, cell: str, name: str, but: Callable[[Version], bool] = lambda version: False) -> bool:
+        """Bind `name` to the version that `cell` made; False if that version is gone.
+
+        What shares memory with it is put back too, `but` for versions that something later replaced.
+        """
         version = self._versions.get((cell, name))
         if version is None:
             if self._writer.get(name, cell) == cell and name in self:
                 return True
             return self._take_kept(cell, name)
-        group = (version, *self._members(version))
-        if all(self._is(v) for v in group):
+        group = (version, *(m for m in self._members(version) if not but(m)))
+        if all(self._is(v) for v in group) and self._shares(version, {v.name for v in group}):
+            self._writer[name] = cell
             return True
         if not version.address:
             return self._take_kept(cell, name)

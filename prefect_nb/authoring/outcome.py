@@ -83,6 +83,10 @@ class Outcome:
         """The other names whose values share memory with this one's."""
         return next((tuple(n for n in g if n != name) for g in self.groups if name in g), ())
 
+    def digest(self, name: str) -> str:
+        """The fingerprint of a value that it holds."""
+        return self.names.get(name) or self.carried.get(name, "")
+
     def to_plain(self) -> dict[str, Any]:
         """JSON-able form."""
         return {
@@ -232,7 +236,6 @@ def put_back(vault: Vault, outcome: Outcome, tree: ast.Module, filename: str, ns
     if wanted:
         _define(ns, definitions(tree, wanted), filename)
         for name in wanted:
-            ns.forget((name,))
             if not _is_there(ns, name, outcome.names[name]):
                 told = f"the definition of {name} comes out differently"
                 raise ResultUnavailable(told, hint="run its cell again")

@@ -14,6 +14,7 @@ from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.calls import Caller, enter
 from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.footprint import is_shells
+from prefect_nb.authoring.inputs import Version, versions
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.states import StateType
 from prefect_nb.errors import NotAvailable, ResultUnavailable
@@ -39,6 +40,7 @@ class PlainCells:
         self._refusal: NotAvailable | None = None
         self._before: dict[str, Any] = {}
         self._reached: frozenset[str] = frozenset()
+        self._reads: dict[str, Version] = {}
 
     def install(self) -> None:
         """Watch the shell's cells."""
@@ -104,6 +106,7 @@ class PlainCells:
         flow, cell = self._flow, self._now
         assert cell is not None
         self._reached = flow.ns.reached(cell.names)
+        self._reads = versions(flow, cell)
         self._before = {n: v for n, v in flow.shell.user_ns.items() if not is_shells(n)}
 
     def _refuse(self, error: NotAvailable) -> None:
@@ -163,3 +166,5 @@ class PlainCells:
         flow.document.learn(cell.id, seen)
         flow.turns[cell.id] = flow.turns.get(cell.id, 0) + 1
         flow.shapes[cell.id] = cell.shape
+        flow.left[cell.id] = frozenset(n for n in now if ns.writer(n) == cell.id)
+        flow.rests[cell.id] = self._reads

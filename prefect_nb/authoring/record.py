@@ -22,7 +22,7 @@ from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, definitions, is_definition, save_outcome
 from prefect_nb.authoring.outputs import to_plain
 from prefect_nb.authoring.reuse import declarations
-from prefect_nb.authoring.sharing import is_code
+from prefect_nb.authoring.sharing import is_code, share_views
 from prefect_nb.authoring.transaction import Changes
 from prefect_nb.engine.session import Attachments
 from prefect_nb.errors import PrefectNBError, ResultUnavailable, StoreFull, Unhashable
@@ -205,7 +205,7 @@ def _carry(flow: LiveFlow, draft: _Draft) -> None:
     ns = flow.ns
     groups = ns.groups(draft.values)
     carried: dict[str, str] = {}
-    for group in [g for g in groups if ns.views(g)]:
+    for group in [g for g in groups if share_views(ns.user[n] for n in g)]:
         bound = sorted(group & draft.values.keys())
         others = ", ".join(sorted(group - {bound[0]}))
         why = f"it is a view of memory that {others} shares"

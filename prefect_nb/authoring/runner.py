@@ -10,14 +10,12 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 from IPython.core.error import UsageError as MagicUsageError
 
 from prefect_nb.analysis import cells
-from prefect_nb.analysis.names import Names
 from prefect_nb.authoring import attempt as attempts
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.calls import Caller, calling
@@ -27,7 +25,8 @@ from prefect_nb.authoring.diagnoses import Diagnosis, running_diagnoses, static_
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.effects import Effects
 from prefect_nb.authoring.inputs import Inputs
-from prefect_nb.authoring.keys import Keyed, cell_key
+from prefect_nb.authoring.job import Job
+from prefect_nb.authoring.keys import cell_key
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome
 from prefect_nb.authoring.outputs import from_plain
@@ -38,9 +37,9 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Resolve
 from prefect_nb.core.reasons import ReasonCode
 from prefect_nb.core.run import Visit
-from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
-from prefect_nb.engine.desk import Desk, Order, Settled
+from prefect_nb.engine.desk import Order, Settled
 from prefect_nb.errors import NotAvailable, PrefectNBError, ResultUnavailable, TaskTimeout
 from prefect_nb.views.words import duration
 from prefect_nb.wiring import now
@@ -48,25 +47,6 @@ from prefect_nb.wiring import now
 __all__ = ["CellRunner"]
 
 _AWAKE_S = 0.2
-
-
-@dataclass(slots=True)
-class _Job:
-    """One visit of one cell on its way."""
-
-    cell: CellInfo
-    spec: TaskSpec
-    names: Names
-    body: Body
-    pulled: bool
-    fresh: bool
-    producers: dict[str, str] = field(default_factory=dict)
-    keyed: Keyed | None = None
-    finding: Finding | Found | None = None
-    visit: VisitId | None = None
-    desk: Desk = field(default_factory=Desk)
-    failure: BaseException | None = None
-    traceback: Any = None
 
 
 class CellRunner:
@@ -104,7 +84,7 @@ class CellRunner:
         flow.executed.add(job.cell.id)
         conclude(flow, visit, job.failure, job.traceback)
 
-    def _skipped(self, job: _Job) -> Visit | None:
+    def _skipped(self, job: Job) -> Visit | None:
         """The visit that a person skipped when this execution was already on its way, if so."""
         if job.cell.id not in self.flow.skips:
             return None
@@ -144,7 +124,7 @@ class CellRunner:
 
     # --- before ------------------------------------------------------------------------------------------------------
 
-    def _job(self, cell: CellInfo, *, pulled: bool) -> _Job:
+    def _job(self, cell: CellInfo, *, pulled: bool) -> Job:
         header, _ = cells.split(cell.source)
         assert header is not None
         assert cell.spec is not None
@@ -156,20 +136,21 @@ class CellRunner:
         assert cell.names is not None
         fresh = cell.fresh or cell.id in self.flow.forced
         self.flow.forced.discard(cell.id)
-        return _Job(cell, cell.spec, cell.names, body, pulled, fresh)
+        return Job(cell, cell.spec, cell.names, body, pulled, fresh)
 
-    async def _visit(self, job: _Job) -> Visit:
+    async def _visit(self, job: Job) -> Visit:
         flow, document = self.flow, self.flow.document
         for ancestor in document.careful.ancestors(job.cell.id):
             above = document.cell(ancestor)
             if above is not None and above.spec is not None:
                 await self.pull(above)
         session = flow.session
-        upstream = self._upstream(job)
+        upstream = self.inputs.upstream(job.cell, job.spec)
         blocked = any(session.run.visits[u].state.type is not StateType.COMPLETED for u in upstream)
         hidden: dict[str, Any] = {}
         try:
             if not blocked:
+                self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
                 hidden = self._effects.hide(job.cell, job.producers)
                 learned = document.learned_reads(job.cell)
@@ -184,27 +165,14 @@ class CellRunner:
             self._effects.ended_badly(job.cell)
         return visit
 
-    def _upstream(self, job: _Job) -> tuple[VisitId, ...]:
-        run, found = self.flow.session.run, []
-        names = [
-            c.spec.name
-            for p in self.flow.document.graph.upstream(job.cell.id)
-            if (c := self.flow.document.cell(p)) and c.spec
-        ]
-        for name in dict.fromkeys([*names, *job.spec.after]):
-            visit = run.visit(name)
-            if visit is not None and visit.state.final:
-                found.append(visit.id)
-        return tuple(found)
-
-    async def _inputs(self, job: _Job) -> None:
+    async def _inputs(self, job: Job) -> None:
         """Put every input back to the version that its edge names; a version that was never stored is made again."""
         flow = self.flow
         again: set[str] = set()
         while True:
             graph = flow.document.graph  # what ran in between may have shown other edges
             job.producers = dict(graph.inputs(job.cell.id)) if job.cell.id in graph else {}
-            producer = self._effects.put_back(job.producers)
+            producer = self._effects.put_back(job.cell, job.producers)
             if producer is None:
                 return
             above = flow.document.cell(producer)
@@ -215,7 +183,7 @@ class CellRunner:
 
     # --- the machine's orders ----------------------------------------------------------------------------------------
 
-    async def _plan(self, job: _Job, upstream: tuple[VisitId, ...]) -> Visit:
+    async def _plan(self, job: Job, upstream: tuple[VisitId, ...]) -> Visit:
         session = self.flow.session
         last = session.run.visit(job.spec.name)
         job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1)
@@ -233,7 +201,7 @@ class CellRunner:
         assert isinstance(order, Settled)
         return order.visit
 
-    async def _next(self, job: _Job) -> Order:
+    async def _next(self, job: Job) -> Order:
         """Wait for an order with the kernel's loop free; Stop while waiting cancels the visit."""
         future = job.desk.next()
         if future.done():
@@ -251,7 +219,7 @@ class CellRunner:
                 task.uncancel()
             return await waiting
 
-    async def _resolve(self, job: _Job) -> Order:
+    async def _resolve(self, job: Job) -> Order:
         assert job.keyed is not None
         assert job.visit is not None
         assert job.finding is not None
@@ -266,7 +234,7 @@ class CellRunner:
         self._show(job, outcome, f"{job.spec.name}: from cache, {duration(outcome.cost_s)} saved")
         return order
 
-    def _usable(self, job: _Job, finding: Finding | Found) -> Finding | tuple[Found, Outcome]:
+    def _usable(self, job: Job, finding: Finding | Found) -> Finding | tuple[Found, Outcome]:
         """The first earlier result that can really be read, already applied; or why the body has to run."""
         while isinstance(finding, Found):
             try:
@@ -278,7 +246,7 @@ class CellRunner:
                 return finding, outcome
         return finding
 
-    def _recover(self, job: _Job) -> Visit | None:
+    def _recover(self, job: Job) -> Visit | None:
         """Look for earlier results; a visit that had ended well before a restart stands and needs no new one."""
         flow = self.flow
         assert job.keyed is not None
@@ -288,7 +256,7 @@ class CellRunner:
         recover = last.result if ended and last is not None and last.key == job.keyed.key else ""
         recomputed = any(
             (v := flow.session.run.visits.get(u)) is not None and v.state.name is StateName.SUCCESS
-            for u in self._upstream(job)
+            for u in self.inputs.upstream(job.cell, job.spec)
         )
         wish = Wish(job.fresh, job.names.definition_only, recover, recomputed)
         job.finding = look_up(flow, job.spec, job.keyed, wish)
@@ -301,7 +269,7 @@ class CellRunner:
         self._show(job, found[1], f"{job.spec.name}: finished before the restart, {duration(found[1].cost_s)} saved")
         return last
 
-    async def _enter(self, job: _Job, order: Enter) -> Order:
+    async def _enter(self, job: Job, order: Enter) -> Order:
         """One attempt; afterwards the namespace holds either all that it made or nothing."""
         flow, visit = self.flow, job.visit
         assert visit is not None
@@ -336,7 +304,7 @@ class CellRunner:
             attempts.tell_failure(after.visit)
         return after
 
-    def _succeeded(self, job: _Job, order: Enter, tried: attempts.Tried, cost: float) -> tuple[ev.BodyReturned, Any]:
+    def _succeeded(self, job: Job, order: Enter, tried: attempts.Tried, cost: float) -> tuple[ev.BodyReturned, Any]:
         flow, visit = self.flow, job.visit
         assert visit is not None
         assert job.keyed is not None
@@ -346,7 +314,7 @@ class CellRunner:
         event = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=record.address, note=record.note)
         return event, record.attachments
 
-    def _show(self, job: _Job, outcome: Outcome, note: str) -> None:
+    def _show(self, job: Job, outcome: Outcome, note: str) -> None:
         if job.pulled:
             return
         value: Any = NOTHING

@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import sys
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.analysis.values import is_immutable
 
-__all__ = ["NOWHERE", "Reach", "is_code", "linked", "reachable", "stands_alone"]
+__all__ = ["Links", "is_code", "reachable", "share_views", "stands_alone"]
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range})
 _CODE = (types.FunctionType, type, types.ModuleType, types.BuiltinFunctionType, types.MethodType)
@@ -38,15 +38,23 @@ class Reach:
         Memory that it only looks at, or copies before it writes: it changes with it, never because of it.
     bases : frozenset of int
         Memory below arrays that are views; a stored copy would not share it any more.
+    objects : frozenset of int
+        The part of `active` that is not reached through code: what is stored with the value.
     """
 
     active: frozenset[int] = frozenset()
     passive: frozenset[int] = frozenset()
     bases: frozenset[int] = frozenset()
+    objects: frozenset[int] = frozenset()
 
     def meets(self, other: Reach) -> bool:
         """Whether a change through one can be a change of the other."""
         one, two = self.active, other.active
+        return not (one.isdisjoint(two) and one.isdisjoint(other.passive) and two.isdisjoint(self.passive))
+
+    def stored_with(self, other: Reach) -> bool:
+        """Whether one piece has to hold both, so that they share again when they come back."""
+        one, two = self.objects, other.objects
         return not (one.isdisjoint(two) and one.isdisjoint(other.passive) and two.isdisjoint(self.passive))
 
     def views(self, other: Reach) -> bool:
@@ -63,14 +71,22 @@ def reachable(value: object) -> Reach:
     active: set[int] = set()
     passive: set[int] = set()
     bases: set[int] = set()
+    objects: frozenset[int] | None = None
     held: list[object] = []  # nothing met may be freed before the walk ends, or its identity would be used again
     stack: list[Any] = [value]
-    while stack:
+    code: list[Any] = []
+    while stack or code:
+        if not stack:
+            objects = frozenset(active) if objects is None else objects
+            stack, code = code, []
         each = stack.pop()
         kind = type(each)
         if kind in _ATOMS or id(each) in active:
             continue
         if isinstance(each, types.ModuleType | types.BuiltinFunctionType | types.CodeType):
+            continue
+        if objects is None and isinstance(each, types.FunctionType | type):
+            code.append(each)
             continue
         active.add(id(each))
         held.append(each)
@@ -86,7 +102,8 @@ def reachable(value: object) -> Reach:
             (passive if _copies_on_write(each) else active).update(memory)
         else:
             stack.extend(_below(each, kind))
-    return Reach(frozenset(active), frozenset(passive), frozenset(bases))
+    found = frozenset(active)
+    return Reach(found, frozenset(passive), frozenset(bases), found if objects is None else objects)
 
 
 def _memory(array: Any) -> list[int]:
@@ -133,17 +150,68 @@ def _copies_on_write(table: Any) -> bool:
     return int(sys.modules["pandas"].__version__.partition(".")[0]) >= 3
 
 
-def linked(names: Iterable[str], values: Iterable[str], reach: Mapping[str, Reach]) -> frozenset[str]:
+def linked(
+    names: Iterable[str],
+    values: Iterable[str],
+    reach: Mapping[str, Reach],
+    meets: Callable[[Reach, Reach], bool] = Reach.meets,
+) -> frozenset[str]:
     """The names among `values` that share something that can change with one of `names`, which are included."""
     found = set(names) & set(values)
     left = {n for n in values if n not in found and reach.get(n, NOWHERE).active}
     edge = set(found)
     while edge:
-        grown = {n for n in left if any(reach[n].meets(reach.get(e, NOWHERE)) for e in edge)}
+        grown = {n for n in left if any(meets(reach[n], reach.get(e, NOWHERE)) for e in edge)}
         found |= grown
         left -= grown
         edge = grown
     return frozenset(found)
+
+
+def share_views(values: Iterable[object]) -> bool:
+    """Whether values of a group share the memory of arrays, which no stored copy would do."""
+    reach = [reachable(v) for v in values]
+    return any(one.views(two) for number, one in enumerate(reach) for two in reach[:number])
+
+
+class Links:
+    """Who shares memory with whom among live values; walks are remembered for as long as the caller trusts them.
+
+    Parameters
+    ----------
+    trusted : callable
+        Whether a name's value is certainly as it was when it was last looked at.
+    """
+
+    def __init__(self, trusted: Callable[[str, object], bool]) -> None:
+        self._trusted = trusted
+        self._known: dict[str, tuple[object, Reach]] = {}
+
+    def with_(self, names: Iterable[str], values: Mapping[str, Any]) -> frozenset[str]:
+        """The names whose values share memory with those of `names`, which are included if they are bound."""
+        wanted = [n for n in names if n in values]
+        if all(stands_alone(values[n]) for n in wanted):
+            return frozenset(wanted)
+        return linked(wanted, values, {n: self._of(n, v) for n, v in values.items()})
+
+    def groups(self, names: Iterable[str], values: Mapping[str, Any]) -> frozenset[frozenset[str]]:
+        """Those of `names` that one stored piece has to hold with others, with all of these."""
+        wanted = [n for n in names if n in values and not stands_alone(values[n])]
+        if not wanted:
+            return frozenset()
+        reach = {n: self._of(n, v) for n, v in values.items()}
+        found = (linked((n,), values, reach, Reach.stored_with) for n in wanted)
+        return frozenset(g for g in found if len(g) > 1)
+
+    def _of(self, name: str, value: object) -> Reach:
+        if stands_alone(value):
+            return NOWHERE
+        found = self._known.get(name)
+        if found is not None and found[0] is value and self._trusted(name, value):
+            return found[1]
+        fresh = reachable(value)
+        self._known[name] = (value, fresh)
+        return fresh
 
 
 def stands_alone(value: object) -> bool:
