@@ -45,6 +45,7 @@ export class Graph {
   private size = { width: 0, height: 0 };
   private view = { x: 0, y: 0, scale: 1 };
   private current = '';
+  private chosen: string | null = null;
   private touched = false;
   /** Whether clocks may be shown: somebody says that what runs still runs. */
   live = true;
@@ -115,6 +116,7 @@ export class Graph {
   }
 
   select(id: string | null): void {
+    this.chosen = id;
     for (const [key, drawn] of this.drawn) {
       drawn.group.classList.toggle('pnb-selected', key === id);
       drawn.group.setAttribute('aria-pressed', String(key === id));
@@ -364,10 +366,11 @@ export class Graph {
       const id = target(event);
       if (id !== null) {
         this.rove(id, false);
-        this.light(id);
+        this.light((event.target as Element).matches(':focus-visible') ? id : this.chosen);
       }
     });
-    this.node.addEventListener('pointerover', event => this.light(target(event) ?? this.current));
+    this.node.addEventListener('pointerover', event => this.light(target(event) ?? this.chosen));
+    this.node.addEventListener('pointerleave', () => this.light(this.chosen));
     this.node.addEventListener('dblclick', event => {
       const id = target(event);
       if (id !== null) {
