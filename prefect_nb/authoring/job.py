@@ -1,0 +1,53 @@
+"""One visit of one cell on its way through the runner; plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from prefect_nb.analysis.names import Names
+from prefect_nb.authoring.body import Body
+from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.keys import Keyed
+from prefect_nb.authoring.reuse import Finding, Found
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.engine.desk import Desk
+
+__all__ = ["Job"]
+
+
+@dataclass(slots=True)
+class Job:
+    """What the runner knows of the visit so far.
+
+    Parameters
+    ----------
+    cell, spec, names, body
+        The cell, its task, its analysis and its compiled body.
+    pulled : bool
+        Whether it runs inside another cell's request.
+    fresh : bool
+        Whether earlier results are to be ignored.
+    producers : dict
+        The cell that makes each input.
+    keyed, finding, visit : optional
+        Its key, what was found under it, and its visit, as they become known.
+    desk : Desk
+        Where the machine's orders arrive.
+    failure, traceback : optional
+        What the last attempt raised, and the user's frames.
+    """
+
+    cell: CellInfo
+    spec: TaskSpec
+    names: Names
+    body: Body
+    pulled: bool
+    fresh: bool
+    producers: dict[str, str] = field(default_factory=dict)
+    keyed: Keyed | None = None
+    finding: Finding | Found | None = None
+    visit: VisitId | None = None
+    desk: Desk = field(default_factory=Desk)
+    failure: BaseException | None = None
+    traceback: Any = None
