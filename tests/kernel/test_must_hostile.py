@@ -264,6 +264,7 @@ def test_a_kernel_killed_in_a_task(notebook: Notebook, make_kernel: Callable[...
     owner = _owner(kernel)
     request = kernel.send("%%task slow\nprint('go', flush=True)\nimport time\ntime.sleep(600)", cell_id="slow")
     kernel.wait(request, until=said("go"))
+    stored_as(tmp_path, "slow", "Running")
     kernel.manager.signal_kernel(signal.SIGKILL)
     psutil.wait_procs([owner], timeout=20)
     assert not owner.is_running()
