@@ -147,7 +147,9 @@ def save_outcome(
     address = ""
     while values or states:
         try:
-            address, row = vault.save({"values": values, "hidden": dict(states)}, namespace=namespace)
+            address, row = vault.save(
+                {"values": values, "hidden": dict(states)}, namespace=namespace, cost_s=outcome.cost_s
+            )
         except Unstorable as error:
             culprit = _culprit(vault, values, namespace)
             if culprit is None:
