@@ -7,19 +7,19 @@ was made, and what the execution showed about the cell. Knows versions, outcomes
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from prefect_nb.authoring.attempt import Tried
 from prefect_nb.authoring.diagnoses import Diagnosis
 from prefect_nb.authoring.document import CellInfo, Seen
-from prefect_nb.authoring.inputs import Inputs
+from prefect_nb.authoring.inputs import Inputs, overwritten
 from prefect_nb.authoring.liveflow import LiveFlow
-from prefect_nb.authoring.namespace import Version
 from prefect_nb.authoring.outcome import Outcome, put_back
 from prefect_nb.authoring.record import Record
 from prefect_nb.authoring.reuse import RESTING
 from prefect_nb.authoring.transaction import Changes
+from prefect_nb.authoring.versions import Version
 from prefect_nb.errors import NotAvailable, ResultUnavailable
 
 __all__ = ["Effects"]
@@ -65,7 +65,7 @@ class Effects:
                 flow.ns.drop(name)
                 continue
             above = flow.document.cell(producer)
-            if above is None or flow.ns.put_back(producer, name, self._overwritten(cell)):
+            if above is None or flow.ns.put_back(producer, name, overwritten(self._flow, cell)):
                 continue
             if above.spec is None:
                 if producer not in flow.executed or name in flow.ns:
@@ -77,20 +77,16 @@ class Effects:
             flow.ns.drop(name)  # it did not bind the name; what others left under it is not its version
         return None
 
-    def _overwritten(self, cell: CellInfo, *, include: bool = False) -> Callable[[Version], bool]:
-        """Whether at a cell's place (or just below it) a version of some name is not the one to be seen."""
-        document, ns = self._flow.document, self._flow.ns
-        order = [c.id for c in document.cells]
-        here = order.index(cell.id) + include if cell.id in order else len(order)
-
-        def overwritten(version: Version) -> bool:
-            after = order.index(version.cell) + 1 if version.cell in order else 0
-            if after > here:
-                return True  # not made yet at this place
-            name, left = version.name, self._flow.left
-            return any(ns.version(i, name) is not None or name in left.get(i, ()) for i in order[after:here])
-
-        return overwritten
+    def return_rest(self, cell: CellInfo, before: Mapping[str, str]) -> None:
+        """After a visit: what was put back only for its sake, or its ancestors', is again what it was before."""
+        ns, basis = self._flow.ns, self._inputs.basis(cell.id)
+        mine = {*(basis.made if basis is not None else ()), *(basis.gone if basis is not None else ())}
+        for name, writer in before.items():
+            now = ns.writer(name)
+            if name in mine or now == writer or now == cell.id or now is None:
+                continue
+            if ns.version(writer, name) is not None and self._flow.document.cell(writer) is not None:
+                ns.put_back(writer, name)
 
     def _through(self, producer: str | None, name: str) -> str | None:
         """Past plain cells that could have bound the name, and did not, to the cell that did."""
@@ -152,14 +148,12 @@ class Effects:
         """What a task had made stands again where another task's version lies now; False if part of it is gone."""
         ns, basis = self._flow.ns, self._inputs.basis(cell.id)
         places = {c.id: number for number, c in enumerate(self._flow.document.cells)}
-        later = self._overwritten(cell, include=True)
+        later = overwritten(self._flow, cell, include=True)
         for name in basis.made if basis is not None else ():
             writer = ns.writer(name)
             above = self._flow.document.cell(writer) if writer is not None else None
             below = above is not None and above.spec is None and places[above.id] > places[cell.id]
-            if writer != cell.id and not below and not ns.put_back(cell.id, name, later):
-                return False
-            if not ns.intact(cell.id, name):
+            if not below and not ns.put_back(cell.id, name, later):
                 return False
         for name in basis.gone if basis is not None else ():
             ns.drop(name)
@@ -213,8 +207,8 @@ class Effects:
         """Names that an older execution of this cell made and this one did not, and those that it deleted, go."""
         ns, before = self._flow.ns, self._inputs.basis(cell.id)
         for name in before.made if before is not None else ():
-            if name not in outcome.names and ns.writer(name) == cell.id:
-                ns.drop(name)
+            if name not in outcome.names:
+                ns.unmake(cell.id, name)
         for name in outcome.deleted:
             ns.drop(name)
 

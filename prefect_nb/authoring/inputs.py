@@ -6,7 +6,7 @@ otherwise. Knows the document and versions; never runs anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +14,13 @@ from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import Outcome
 from prefect_nb.authoring.reuse import changed_reads, declared
+from prefect_nb.authoring.versions import Version as Made
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotAvailable, Unhashable
 
-__all__ = ["Basis", "Inputs", "Version", "versions"]
+__all__ = ["Basis", "Inputs", "Version", "overwritten", "versions"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,3 +267,18 @@ def _live(flow: LiveFlow, producer: str, name: str) -> str:
         return ns.fingerprint(name)
     except Unhashable:
         return ""
+
+
+def overwritten(flow: LiveFlow, cell: CellInfo, *, include: bool = False) -> Callable[[Made], bool]:
+    """Whether at a cell's place (or just below it) a version of some name is not the one to be seen."""
+    order = [c.id for c in flow.document.cells]
+    here = order.index(cell.id) + include if cell.id in order else len(order)
+
+    def is_overwritten(version: Made) -> bool:
+        after = order.index(version.cell) + 1 if version.cell in order else 0
+        if after > here:
+            return True  # not made yet at this place
+        name, left = version.name, flow.left
+        return any(flow.ns.version(i, name) is not None or name in left.get(i, ()) for i in order[after:here])
+
+    return is_overwritten

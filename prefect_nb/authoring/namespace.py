@@ -15,39 +15,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
-from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
 from prefect_nb.authoring.footprint import is_shells, roams, touched
 from prefect_nb.authoring.sharing import Links
+from prefect_nb.authoring.versions import Version
 from prefect_nb.errors import Unhashable
 
 __all__ = ["Namespace", "Version"]
 
 _HELD = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """One cell's binding of a name: its fingerprint, and the address of the values that hold it.
-
-    Parameters
-    ----------
-    fingerprint : str
-        Empty if the value has none.
-    address : str
-        Empty if it is not stored; then the object itself is held, if it is not large.
-    group : tuple of (str, str, str)
-        Cell, name and fingerprint of the other values at that address that share memory with it.
-    """
-
-    cell: str
-    name: str
-    fingerprint: str
-    address: str = ""
-    group: tuple[tuple[str, str, str], ...] = ()
 
 
 class Namespace:
@@ -59,6 +38,13 @@ class Namespace:
         The shell's namespace.
     load : callable
         Address of stored values to the values themselves, by name; raises ResultUnavailable.
+
+    Attributes
+    ----------
+    threads : list of Thread
+        The user's own that may still run.
+    writers : dict
+        The cell that bound or changed a name last.
     """
 
     def __init__(self, user: MutableMapping[str, Any], load: Callable[[str], dict[str, Any]]) -> None:
@@ -67,7 +53,7 @@ class Namespace:
         self._load = load
         self._pending: dict[str, Version] = {}
         self._versions: dict[tuple[str, str], Version] = {}
-        self._writer: dict[str, str] = {}
+        self.writers: dict[str, str] = {}
         self._known: dict[str, tuple[object, str]] = {}
         self._links = Links(self._trusted)
         self._kept: dict[tuple[str, str], tuple[object, str]] = {}
@@ -160,13 +146,13 @@ class Namespace:
 
     def writer(self, name: str) -> str | None:
         """The cell that bound or changed `name` last."""
-        return self._writer.get(name)
+        return self.writers.get(name)
 
     def made(self, version: Version) -> None:
         """Record that a cell just bound a name (its value is in the namespace)."""
         name = version.name
         self._versions[version.cell, name] = version
-        self._writer[name] = version.cell
+        self.writers[name] = version.cell
         self._pending.pop(name, None)
         self._kept.pop((version.cell, name), None)
         if name not in self.user:
@@ -192,14 +178,14 @@ class Namespace:
             members = (version, *self._members(version))
             if not all(self._live(m) for m in members):
                 for each in members:
-                    if each is version or self._writer.get(each.name) == each.cell:
+                    if each is version or self.writers.get(each.name) == each.cell:
                         self._expect(each)
-            self._writer[version.name] = version.cell
+            self.writers[version.name] = version.cell
 
     def replace_plain(self, version: Version) -> None:
         """Expect an equal value in place of what a plain cell made, since a stored one shares its memory."""
         name = version.name
-        if self._writer.get(name) == version.cell and self._is(version) and not self._together(version):
+        if self.writers.get(name) == version.cell and self._is(version) and not self._together(version):
             self._expect(version)
 
     def _members(self, version: Version) -> list[Version]:
@@ -208,14 +194,14 @@ class Namespace:
         for cell, name, digest in version.group:
             known = self._versions.get((cell, name))
             here = Version(cell, name, digest, version.address, known.group if known is not None else ())
-            if known.fingerprint == digest if known is not None else self._writer.get(name) == cell and self._is(here):
+            if known.fingerprint == digest if known is not None else self.writers.get(name) == cell and self._is(here):
                 found.append(here)
         return found
 
     def _live(self, version: Version) -> bool:
         known = self._known.get(version.name)
         same = known is not None and known[0] is self.user.get(version.name) and known[1] == version.fingerprint
-        return same and self._together(version)
+        return same and self._shares(version, {version.name, *(n for _, n, _ in version.group)})
 
     def _together(self, version: Version) -> bool:
         """Whether the names of a group share their memory now."""
@@ -227,9 +213,14 @@ class Namespace:
         if version.name in self._pending:
             return self._pending[version.name].address == version.address
         now = self._links.with_((version.name,), self._values())
-        return group <= now if self._writer.get(version.name) == version.cell else group == now
+        return group <= now if self.writers.get(version.name) == version.cell else group == now
 
     def _expect(self, version: Version) -> None:
+        if self.writers.get(version.name, version.cell) != version.cell and version.name in self.user:
+            try:
+                self.keep(version.name, self.user[version.name], self.fingerprint(version.name))
+            except Unhashable:
+                self.keep(version.name, self.user[version.name], "")
         self.user.pop(version.name, None)
         self._known.pop(version.name, None)
         self._pending[version.name] = version
@@ -237,7 +228,7 @@ class Namespace:
     def wrote_plain(self, cell: str, names: Iterable[str]) -> None:
         """Record that a plain cell just bound or changed names; their fingerprints are computed when somebody asks."""
         for name in names:
-            self._writer[name] = cell
+            self.writers[name] = cell
             self._pending.pop(name, None)
             self._known.pop(name, None)
             self._kept.pop((cell, name), None)
@@ -248,11 +239,18 @@ class Namespace:
         self.user.pop(name, None)
         self._pending.pop(name, None)
         self._known.pop(name, None)
-        self._writer.pop(name, None)
+        self.writers.pop(name, None)
+
+    def unmake(self, cell: str, name: str) -> None:
+        """A cell no longer makes a name; what it made goes, if it is still in place."""
+        self._versions.pop((cell, name), None)
+        self._kept.pop((cell, name), None)
+        if self.writers.get(name) == cell:
+            self.drop(name)
 
     def forget_cell(self, cell: str) -> None:
         """A cell left the document: the names that it bound last go with it."""
-        for name in [n for n, c in self._writer.items() if c == cell]:
+        for name in [n for n, c in self.writers.items() if c == cell]:
             self.drop(name)
         for table in (self._versions, self._kept):
             for key in [k for k in table if k[0] == cell]:
@@ -260,14 +258,9 @@ class Namespace:
 
     def keep(self, name: str, value: object, digest: str) -> None:
         """Before what a plain cell made is lost: hold its value, since a plain cell is never run by us."""
-        cell = self._writer.get(name)
+        cell = self.writers.get(name)
         if cell is not None and (cell, name) not in self._versions:
             self._kept[cell, name] = (value, digest)
-
-    def intact(self, cell: str, name: str) -> bool:
-        """Whether the version of a cell still shares its memory as it did when it was made, if it is in place."""
-        version = self._versions.get((cell, name))
-        return version is None or name in self._pending or self._writer.get(name) != cell or self._together(version)
 
     def put_back(self, cell: str, name: str, but: Callable[[Version], bool] = lambda version: False) -> bool:
         """Bind `name` to the version that `cell` made; False if that version is gone.
@@ -276,18 +269,18 @@ class Namespace:
         """
         version = self._versions.get((cell, name))
         if version is None:
-            if self._writer.get(name, cell) == cell and name in self:
+            if self.writers.get(name, cell) == cell and name in self:
                 return True
             return self._take_kept(cell, name)
         group = (version, *(m for m in self._members(version) if not but(m)))
         if all(self._is(v) for v in group) and self._shares(version, {v.name for v in group}):
-            self._writer[name] = cell
+            self.writers[name] = cell
             return True
         if not version.address:
             return self._take_kept(cell, name)
         for each in group:
             self._expect(each)
-            self._writer[each.name] = each.cell
+            self.writers[each.name] = each.cell
         return True
 
     def _is(self, version: Version) -> bool:
@@ -311,7 +304,7 @@ class Namespace:
         self.user[name] = kept[0]
         if kept[1]:
             self._known[name] = kept
-        self._writer[name] = cell
+        self.writers[name] = cell
         return True
 
     # --- what user code may have changed ---------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.calls import Caller, enter
 from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.footprint import is_shells
-from prefect_nb.authoring.inputs import Version, versions
+from prefect_nb.authoring.inputs import Version, overwritten, versions
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.states import StateType
 from prefect_nb.errors import NotAvailable, ResultUnavailable
@@ -100,7 +100,7 @@ class PlainCells:
             if above is None or above.spec is None or last is None or flow.ns.version(producer, name) is None:
                 continue
             if last.id == cell.id or last.spec is not None:
-                flow.ns.put_back(producer, name)
+                flow.ns.put_back(producer, name, overwritten(flow, cell))
 
     def _before_values(self) -> None:
         flow, cell = self._flow, self._now

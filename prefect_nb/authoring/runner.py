@@ -78,7 +78,7 @@ class CellRunner:
         job = self._job(known, pulled=False)
         flow.describe()
         try:
-            visit = self._skipped(job) or await self._visit(job)
+            visit = self._skipped(job) or await self._visit_and_return(job)
         except PrefectNBError as error:  # ours: the page shows what it says, not where we raised it
             raise present(flow.shell, error, None) from None
         flow.executed.add(job.cell.id)
@@ -108,7 +108,7 @@ class CellRunner:
         if self.inputs.reusable(cell) and self._effects.establish(cell):
             return None
         try:
-            return await self._visit(self._job(cell, pulled=True))
+            return await self._visit_and_return(self._job(cell, pulled=True))
         except NotAvailable as error:
             name = cell.spec.name if cell.spec is not None else cell.id
             sys.stderr.write(f"{name}: {error.message}\n")
@@ -137,6 +137,14 @@ class CellRunner:
         fresh = cell.fresh or cell.id in self.flow.forced
         self.flow.forced.discard(cell.id)
         return Job(cell, cell.spec, cell.names, body, pulled, fresh)
+
+    async def _visit_and_return(self, job: Job) -> Visit:
+        """A visit that somebody asked for; versions that were put back only for its sake make way again."""
+        before = dict(self.flow.ns.writers)
+        try:
+            return await self._visit(job)
+        finally:
+            self._effects.return_rest(job.cell, before)
 
     async def _visit(self, job: Job) -> Visit:
         flow, document = self.flow, self.flow.document

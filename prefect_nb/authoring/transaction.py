@@ -18,8 +18,9 @@ from typing import Any
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
 from prefect_nb.authoring.footprint import bound_late, is_shells, late_names
-from prefect_nb.authoring.namespace import Namespace, Version
+from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.sharing import is_code
+from prefect_nb.authoring.versions import Version
 from prefect_nb.errors import Unhashable
 
 __all__ = ["Changes", "Transaction"]

@@ -114,7 +114,7 @@ class Script:
         tasks = {i for i, _, task in self.cells if task}
         # what an edited plain cell left behind stays, as in plain Jupyter; no task sees it
         found = {k: v for k, v in self.bench.shell.user_ns.items() if k in wanted[0] or flow.ns.writer(k) in tasks}
-        assert shape(found) == wanted, self.cells
+        assert shape(found) == wanted, (shape(found), wanted, self.cells)
 
     def step(self) -> None:
         kind = self.r.choice(["all", "all", "force", "run", "edit", "insert", "delete", "move", "restart"])
