@@ -148,7 +148,7 @@ def save_outcome(
     while values or states:
         try:
             address, row = vault.save(
-                {"values": values, "hidden": dict(states)}, namespace=namespace, cost_s=outcome.cost_s
+                {"values": values, "hidden": dict(states)}, namespace=namespace
             )
         except Unstorable as error:
             culprit = _culprit(vault, values, namespace)
