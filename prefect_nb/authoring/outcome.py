@@ -147,9 +147,7 @@ def save_outcome(
     address = ""
     while values or states:
         try:
-            address, row = vault.save(
-                {"values": values, "hidden": dict(states)}, namespace=namespace
-            )
+            address, row = vault.save({"values": values, "hidden": dict(states)}, namespace=namespace)
         except Unstorable as error:
             culprit = _culprit(vault, values, namespace)
             if culprit is None:
