@@ -162,10 +162,15 @@ class Document:
             ):
                 self._graph = self._careful = None
 
+    def after(self, cell_id: str) -> frozenset[str]:
+        """A cell and all below it."""
+        order = list(self._cells)
+        return frozenset(order[order.index(cell_id) :]) if cell_id in self._cells else _NOTHING
+
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
         """Names that an execution of this very cell was seen to depend on, beyond its source."""
         seen = self._seen.get(cell.id)
-        return seen.reads | seen.beside if seen is not None and seen.shape == cell.shape else _NOTHING
+        return seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING
 
     def beside(self, cell: CellInfo) -> frozenset[str]:
         """Names that the cell was seen to change through other names."""

@@ -85,7 +85,7 @@ class Effects:
             now = ns.writer(name)
             if name in mine or now == writer or now == cell.id or now is None:
                 continue
-            if ns.version(writer, name) is not None and self._flow.document.cell(writer) is not None:
+            if self._flow.document.cell(writer) is not None:
                 ns.put_back(writer, name)
 
     def _through(self, producer: str | None, name: str) -> str | None:
@@ -153,6 +153,9 @@ class Effects:
             writer = ns.writer(name)
             above = self._flow.document.cell(writer) if writer is not None else None
             below = above is not None and above.spec is None and places[above.id] > places[cell.id]
+            if below and above is not None:
+                node = self._flow.document.graph.node(above.id)
+                below = name in node.writes | node.mutates  # an edited cell may have given the name up
             if not below and not ns.put_back(cell.id, name, later):
                 return False
         for name in basis.gone if basis is not None else ():
@@ -170,6 +173,7 @@ class Effects:
             If part of it cannot be read.
         """
         ns = self._flow.ns
+        self._check_shared(cell, outcome)
         self._drop(cell, outcome)
         stored = [v for v in self._versions(cell, outcome) if v.address]
         carried = self._carried(cell, outcome)
@@ -183,6 +187,22 @@ class Effects:
         self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
         self._inputs.note(cell, outcome, manifest, ok=pure)
+
+    def _check_shared(self, cell: CellInfo, outcome: Outcome) -> None:
+        """Whether what shares memory with the inputs that come with a result is what it was.
+
+        Raises
+        ------
+        ResultUnavailable
+            If something more does now: it would lose what it shares.
+        """
+        if not outcome.carried:
+            return
+        ns, later = self._flow.ns, self._flow.document.after(cell.id)
+        now = {n for n in ns.linked(outcome.carried) if n not in outcome.names and ns.writer(n) not in later}
+        if extra := sorted(now - set(outcome.carried)):
+            told = f"{extra[0]} shares memory with {sorted(outcome.carried)[0]} now"
+            raise ResultUnavailable(told, hint="the body runs again")
 
     def _replace_plain(self, carried: list[Version]) -> None:
         """Where an output shares memory with what a plain cell made, both come from one load."""

@@ -7,7 +7,7 @@ otherwise. Knows the document and versions; never runs anything.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prefect_nb.authoring.document import CellInfo
@@ -106,7 +106,8 @@ class Inputs:
             versions(self._flow, cell),
             tuple(outcome.names),
             manifest,
-            reusable=ok,
+            # which names share memory is part of a key, and not of what is compared here
+            reusable=ok and not (outcome.groups or outcome.mutated),
             visit=visit,
             gone=outcome.deleted,
             declared=declared(self._flow, cell.spec) if cell.spec is not None else "",
@@ -125,6 +126,9 @@ class Inputs:
                 version = flow.ns.version(above, name)
                 if version is not None:
                     found.append((above, name, version.fingerprint))
+                    break
+                if name in flow.left.get(above, ()):
+                    found.append((above, name, f"turn {flow.turns.get(above, 0)}"))
                     break
         return tuple(sorted(found))
 
@@ -185,6 +189,8 @@ class Inputs:
                 return False
         if basis.good and (self._beside(cell) != basis.beside or declared(self._flow, cell.spec) != basis.declared):
             return False
+        if now != basis.inputs:  # equal content, newer turns: the next look need not have the content at hand
+            self._bases[cell.id] = replace(basis, inputs=now)
         return not changed_reads(r for r in basis.manifest if r["kind"] not in ("rng", "settings"))[0]
 
     def _edited(self, version: Version) -> bool:
@@ -273,12 +279,15 @@ def overwritten(flow: LiveFlow, cell: CellInfo, *, include: bool = False) -> Cal
     """Whether at a cell's place (or just below it) a version of some name is not the one to be seen."""
     order = [c.id for c in flow.document.cells]
     here = order.index(cell.id) + include if cell.id in order else len(order)
+    graph = flow.document.graph
 
     def is_overwritten(version: Made) -> bool:
         after = order.index(version.cell) + 1 if version.cell in order else 0
         if after > here:
             return True  # not made yet at this place
         name, left = version.name, flow.left
-        return any(flow.ns.version(i, name) is not None or name in left.get(i, ()) for i in order[after:here])
+        between = order[after:here]
+        gone = any(name in graph.node(i).deletes for i in between if i in graph)
+        return gone or any(flow.ns.version(i, name) is not None or name in left.get(i, ()) for i in between)
 
     return is_overwritten

@@ -21,7 +21,7 @@ from prefect_nb.authoring.sharing import is_code
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import Unhashable
 
-__all__ = ["Keyed", "cell_key", "combine", "function_key", "is_code", "part_rows"]
+__all__ = ["Keyed", "Place", "cell_key", "combine", "function_key", "is_code", "part_rows"]
 
 SCHEMA = "1"
 _KINDS = {"distribution": "package", "code": "code"}
@@ -48,6 +48,28 @@ class Keyed:
     uncacheable: str
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a cell stands, as far as its key depends on it.
+
+    Parameters
+    ----------
+    root : Path, optional
+        Modules under this folder are followed as source.
+    learned : frozenset of str
+        Names that an earlier execution of the cell was seen to look up.
+    mutating : bool
+        Whether an earlier execution changed something through another name.
+    later : frozenset of str
+        The cell and those below it; what they made is not there yet at its place.
+    """
+
+    root: Path | None = None
+    learned: frozenset[str] = frozenset()
+    mutating: bool = False
+    later: frozenset[str] = frozenset()
+
+
 def combine(parts: Iterable[tuple[str, str, str]]) -> str:
     """One digest over named parts; every text is length-prefixed, so no two lists collide."""
     hasher = blake3()
@@ -63,9 +85,7 @@ def part_rows(parts: Iterable[Part]) -> tuple[tuple[str, str, str], ...]:
     return tuple((_KINDS.get(p.kind, "helper"), p.name, p.digest) for p in parts)
 
 
-def cell_key(
-    code: str, names: Names, spec: TaskSpec, ns: Namespace, place: tuple[Path | None, frozenset[str]]
-) -> Keyed:
+def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, place: Place) -> Keyed:
     """The key of a cell whose inputs are in place.
 
     Parameters
@@ -74,12 +94,11 @@ def cell_key(
         The body as plain Python.
     names : Names
         Its analysis.
-    place : tuple of Path and frozenset of str
-        Modules under this folder are followed as source; names that an earlier execution was seen to depend on.
+    place : Place
+        Where the cell stands.
     """
-    root, learned = place
     # a name that is bound on some paths only may keep the value before, which is then a part of what the cell leaves
-    reads = names.reads | (names.writes - names.must_write) | learned
+    reads = names.reads | (names.writes - names.must_write) | place.learned
     reads |= bound_late(ns.user.get(n) for n in reads)
     ns.materialize(late_names(ns.user.get(n) for n in reads))
     parts: list[tuple[str, str, str]] = [("code", "", cell_fingerprint(code)), ("python", _PYTHON, SCHEMA)]
@@ -87,10 +106,13 @@ def cell_key(
         parts.append(("option", "--version", spec.version))
     problems: list[str] = []
     code_names = sorted(n for n in reads if n in ns.user and is_code(ns.user[n]))
-    reached = reach(code_names, ns.user, project_root=root)
+    reached = reach(code_names, ns.user, project_root=place.root)
     parts += part_rows(reached.parts)
     problems += [str(getattr(p, "message", p)) for p in reached.problems]
-    inputs = (reads | ns.linked(names.touches & reads)) - set(code_names)
+    shared = {
+        n for n in ns.linked(reads if place.mutating else names.touches & reads) if ns.writer(n) not in place.later
+    }
+    inputs = (reads | shared) - set(code_names)
     for name in sorted(inputs):
         if name in ns and not (name in ns.user and is_code(ns.user[name])):
             try:

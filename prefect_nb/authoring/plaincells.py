@@ -90,16 +90,16 @@ class PlainCells:
         enter(Caller(flow, None, cell.id))
 
     def _put_back(self, cell: CellInfo) -> None:
-        """Where the order of the cells is known, a task's version that another task, or this cell itself, replaced."""
+        """Where the order of the cells is known: what a cell that is not above this one replaced by its own version."""
         flow = self._flow
         if not flow.document.order_known:
             return
         for name, producer in flow.document.graph.inputs(cell.id).items():
             above, writer = flow.document.cell(producer), flow.ns.writer(name)
             last = flow.document.cell(writer) if writer is not None and writer != producer else None
-            if above is None or above.spec is None or last is None or flow.ns.version(producer, name) is None:
+            if above is None or last is None or (above.spec is None and last.spec is None):
                 continue
-            if last.id == cell.id or last.spec is not None:
+            if above.spec is None or flow.ns.version(producer, name) is not None:
                 flow.ns.put_back(producer, name, overwritten(flow, cell))
 
     def _before_values(self) -> None:

@@ -26,7 +26,7 @@ from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.effects import Effects
 from prefect_nb.authoring.inputs import Inputs
 from prefect_nb.authoring.job import Job
-from prefect_nb.authoring.keys import cell_key
+from prefect_nb.authoring.keys import Place, cell_key
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome
 from prefect_nb.authoring.outputs import from_plain
@@ -161,8 +161,13 @@ class CellRunner:
                 self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
                 hidden = self._effects.hide(job.cell, job.producers)
-                learned = document.learned_reads(job.cell)
-                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, (flow.place.root, learned))
+                place = Place(
+                    flow.place.root,
+                    document.learned_reads(job.cell),
+                    bool(document.beside(job.cell)),
+                    document.after(job.cell.id),
+                )
+                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, place)
                 recovered = self._recover(job)
                 if recovered is not None:
                     return recovered

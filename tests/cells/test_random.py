@@ -14,7 +14,7 @@ from cells import probe
 from cells.bench import ShellBench
 
 NAMES = "abcd"
-KEPT = (0, 8, 13, 20, 25, 26, 29, 30, 52)
+KEPT = (0, 8, 13, 20, 25, 26, 29, 30, 52, 1031, 1038, 1094, 1149, 1287, 1431, 1455, 1478, 1487, 1539, 1590, 1623, 1657)
 """Seeds that once gave a wrong, stale or lost value."""
 
 Cell = tuple[str, str, bool]  # id, code, whether it is a task
@@ -158,7 +158,7 @@ def test_scripts_that_once_went_wrong(seed: int, pull: bool, tmp_path: Path) -> 
     examine(seed, tmp_path, pull=pull)
 
 
-@pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("block", range(20))
 def test_random_scripts(block: int, tmp_path: Path) -> None:
