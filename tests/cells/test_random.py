@@ -158,7 +158,7 @@ def test_scripts_that_once_went_wrong(seed: int, pull: bool, tmp_path: Path) -> 
     examine(seed, tmp_path, pull=pull)
 
 
-@pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("block", range(20))
 def test_random_scripts(block: int, tmp_path: Path) -> None:
