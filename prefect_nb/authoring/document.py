@@ -142,11 +142,6 @@ class Document:
                 self._renamed()
             return self._cells[cell_id]
 
-    def probe(self, source: str) -> CellInfo | None:
-        """What a source would be as a cell, without taking it in."""
-        with self._lock:
-            return self._parse("", source)
-
     def learn(self, cell_id: str, seen: Seen) -> None:
         """What an execution showed: it corrects what the source alone says, until the cell is edited."""
         before = self._seen.get(cell_id)
@@ -161,6 +156,18 @@ class Document:
                 _node(cell, (), before, careful=c) != _node(cell, (), seen, careful=c) for c in _WAYS
             ):
                 self._graph = self._careful = None
+
+    def undisturbed(self, cell: CellInfo) -> bool:
+        """Whether no cell below binds, changes or unbinds a name that this one uses: then its place is immaterial."""
+        if cell.names is None or _unclear(cell.names):
+            return False
+        used = cell.names.reads | cell.names.defers | cell.names.writes | cell.names.deletes | cell.names.mutates
+        for below in self.after(cell.id) - {cell.id}:
+            names, seen = self._cells[below].names or Names(), self._seen.get(below, Seen(""))
+            changed = names.writes | names.mutates | names.deletes | seen.writes | seen.mutates | seen.deletes
+            if _unclear(names) or used & (changed | seen.beside):
+                return False
+        return True
 
     def after(self, cell_id: str) -> frozenset[str]:
         """A cell and all below it."""
@@ -281,6 +288,10 @@ class Document:
 def _shape(code: str, spec: TaskSpec | None) -> str:
     options = "" if spec is None else f" {spec.version!r} {spec.files!r} {spec.env!r}"
     return cell_fingerprint(code) + options
+
+
+def _unclear(names: Names) -> bool:
+    return bool(names.dynamic or names.star_imports or names.impure_magics)
 
 
 def _node(cell: CellInfo, after: tuple[str, ...], seen: Seen | None, *, careful: bool) -> Node:

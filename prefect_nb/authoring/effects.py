@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.attempt import Tried
 from prefect_nb.authoring.diagnoses import Diagnosis
 from prefect_nb.authoring.document import CellInfo, Seen
@@ -94,6 +96,19 @@ class Effects:
         while producer is not None and producer in flow.left and name not in flow.left[producer]:
             producer = flow.document.graph.producer(producer, name)
         return producer
+
+    @contextmanager
+    def without_own(self, cell: CellInfo) -> Iterator[None]:
+        """For a moment, the names as the cell found them: what it bound itself, and may not bind again, is away."""
+        ns, names, user = self._flow.ns, cell.names or Names(), self._flow.shell.user_ns
+        said = names.reads | names.writes | names.defers
+        own = {n for n in said if ns.writer(n) == cell.id and (n not in names.must_write or n in names.reads)}
+        ns.materialize(own)
+        away = {n: user.pop(n) for n in own if n in user}
+        try:
+            yield
+        finally:
+            user.update(away)
 
     def hide(self, cell: CellInfo, producers: Mapping[str, str]) -> dict[str, Any]:
         """Take away what the cell must not see: names that only this cell or later ones bound.

@@ -81,6 +81,7 @@ class LiveFlow:
         self.failed: dict[str, Mapping[str, Any]] = {}
         self.remark = ""
         self.mode = "live"
+        self.unchanged: Callable[[CellInfo], bool] = lambda cell: False
         self.on_open: Callable[[Session], None] = lambda session: None
         self.expect: Callable[[str], None] = lambda cell_id: None
         self._gone: set[str] = set()
@@ -123,15 +124,14 @@ class LiveFlow:
                 self.ns.forget_cell(gone)
 
     def _own_id(self, raw: str) -> str:
-        """An id where the front end gives none: a cell is itself again if its text is, or its explicit task name."""
-        known = next((c.id for c in self.document.cells if c.source == raw), None)
-        if known is not None:
-            return known
-        probe = self.document.probe(raw)
-        if probe is not None and probe.spec is not None:
-            named = self.document.task(probe.spec.name)
-            if named is not None and named.id.startswith("run-"):
-                return named.id
+        """An id where the front end gives none.
+
+        Equal text may be the same cell again or another one further down. It is taken for the same only where that
+        makes no difference: nothing below it touched what it uses, and a task would see the very inputs that it saw.
+        """
+        known = next((c for c in reversed(self.document.cells) if c.source == raw), None)
+        if known is not None and self.document.undisturbed(known) and (known.spec is None or self.unchanged(known)):
+            return known.id
         return f"run-{next(self._ordinals)}"
 
     def set_document(self, rows: list[Mapping[str, Any]], path: str = "") -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 from prefect_nb.analysis import reads
 from prefect_nb.authoring import hidden
-from prefect_nb.authoring.keys import Keyed, combine
+from prefect_nb.authoring.document import CellInfo
+from prefect_nb.authoring.keys import Keyed, Place, cell_key, combine
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core.events import ResultReused
 from prefect_nb.core.plan import Candidate, Question, decide
@@ -20,7 +21,18 @@ from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.protocols import Entry
 from prefect_nb.wiring import now
 
-__all__ = ["NOTES", "RESTING", "Finding", "Found", "Wish", "changed_reads", "declarations", "declared", "look_up"]
+__all__ = [
+    "NOTES",
+    "RESTING",
+    "Finding",
+    "Found",
+    "Wish",
+    "changed_reads",
+    "declarations",
+    "declared",
+    "key_now",
+    "look_up",
+]
 
 NOTES = ("impure", "declared")
 """Rows of a manifest that are no reads."""
@@ -94,6 +106,15 @@ class Wish:
     settings_only: bool = False
     recover: str = ""
     recomputed: bool = False
+
+
+def key_now(flow: LiveFlow, cell: CellInfo) -> Keyed:
+    """A task cell's key over the values that its names have at this moment."""
+    document, names, spec = flow.document, cell.names, cell.spec
+    assert names is not None
+    assert spec is not None
+    learned, beside, below = document.learned_reads(cell), bool(document.beside(cell)), document.after(cell.id)
+    return cell_key(cell.code, names, spec, flow.ns, Place(flow.place.root, learned, beside, below))
 
 
 def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding | Found:

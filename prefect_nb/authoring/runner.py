@@ -26,12 +26,11 @@ from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.effects import Effects
 from prefect_nb.authoring.inputs import Inputs
 from prefect_nb.authoring.job import Job
-from prefect_nb.authoring.keys import Place, cell_key
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome
 from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.record import recorded
-from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
+from prefect_nb.authoring.reuse import Finding, Found, Wish, key_now, look_up
 from prefect_nb.authoring.tracebacks import present
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Resolve
@@ -62,6 +61,7 @@ class CellRunner:
         self.flow = flow
         self.inputs = Inputs(flow)
         self._effects = Effects(flow, self.inputs)
+        flow.unchanged = self._unchanged
 
     async def __call__(self, line: str, cell: str) -> None:
         """Run one task cell that the front end asked for; raises what its body raised.
@@ -100,7 +100,7 @@ class CellRunner:
         if not fresh and self.inputs.settled(cell):
             return None
         job = self._job(cell, pulled=True)
-        job.fresh = job.fresh or fresh
+        job.fresh |= fresh
         return await self._visit(job)
 
     async def bring(self, cell: CellInfo) -> Visit | None:
@@ -161,13 +161,7 @@ class CellRunner:
                 self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
                 hidden = self._effects.hide(job.cell, job.producers)
-                place = Place(
-                    flow.place.root,
-                    document.learned_reads(job.cell),
-                    bool(document.beside(job.cell)),
-                    document.after(job.cell.id),
-                )
-                job.keyed = cell_key(job.body.source, job.names, job.spec, flow.ns, place)
+                job.keyed = key_now(self.flow, job.cell)
                 recovered = self._recover(job)
                 if recovered is not None:
                     return recovered
@@ -177,6 +171,17 @@ class CellRunner:
         if visit.state.type is not StateType.COMPLETED or visit.state.name is StateName.SKIPPED:
             self._effects.ended_badly(job.cell)
         return visit
+
+    def _unchanged(self, cell: CellInfo) -> bool:
+        """Whether a task executed now would see the very inputs that it saw last time."""
+        visit = self.flow.session.run.visit(cell.spec.name) if cell.spec is not None and self.flow.opened else None
+        if visit is None or not visit.key or cell.names is None:
+            return False
+        try:
+            with self._effects.without_own(cell):
+                return visit.key == key_now(self.flow, cell).key
+        except ResultUnavailable:
+            return False
 
     async def _inputs(self, job: Job) -> None:
         """Put every input back to the version that its edge names; a version that was never stored is made again."""
