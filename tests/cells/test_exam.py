@@ -15,7 +15,6 @@ from kernel.conftest import Kernel
 
 from prefect_nb.core.graph import build
 
-HEADLESS = ("nbclient", "papermill")
 STATIC = ("MULTI_DEF", "FORWARD_READ", "UNDEF_READ", "MUTATES_INPUT")
 
 
@@ -80,8 +79,6 @@ def test_case(
     request: pytest.FixtureRequest, case: Case, place: str, tmp_path: Path, make_kernel: Callable[..., Kernel]
 ) -> None:
     """The case's script does to its notebook what the catalogue says: outcomes, values, edges, outputs, diagnoses."""
-    if any(step["do"] in HEADLESS for step in case.steps):
-        pytest.skip("HEADLESS STEPS: papermill and nbclient are examined by tests/apps once those rooms are open")
     if case.id in AWAITED:
         request.applymarker(pytest.mark.xfail(strict=True, reason=AWAITED[case.id]))
     bench: Bench = (
