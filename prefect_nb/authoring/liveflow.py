@@ -81,6 +81,7 @@ class LiveFlow:
         self.failed: dict[str, Mapping[str, Any]] = {}
         self.remark = ""
         self.mode = "live"
+        self.cell_id = ""
         self.unchanged: Callable[[CellInfo], bool] = lambda cell: False
         self.on_open: Callable[[Session], None] = lambda session: None
         self.expect: Callable[[str], None] = lambda cell_id: None
@@ -101,7 +102,7 @@ class LiveFlow:
 
     # --- what a request carries ------------------------------------------------------------------------------------
 
-    def arrived(self, raw: str, cell_id: str | None) -> CellInfo:
+    def arrived(self, raw: str) -> CellInfo:
         """Take note of a cell that is about to run."""
         self.mend()
         request = Request(self.shell)
@@ -110,7 +111,7 @@ class LiveFlow:
             self.mode = str(request.ours["mode"])
         if isinstance(request.ours.get("document"), list):
             self.set_document(request.ours["document"])
-        known_as = request.cell_id or cell_id
+        known_as = request.cell_id or self.cell_id
         if known_as and self.document.cell(known_as) is None:
             self.expect(known_as)
         self._forget_gone()

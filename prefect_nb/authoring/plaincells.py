@@ -67,13 +67,14 @@ class PlainCells:
     def before(self, info: Any) -> None:
         """A cell is about to run."""
         self._now = self._refusal = None
+        self._flow.cell_id = getattr(info, "cell_id", None) or ""
         raw = getattr(info, "raw_cell", "") or ""
         if split(raw)[0] is not None or getattr(info, "silent", False) or not raw.strip():
             return
         if raw.lstrip().startswith(("%load_ext", "%reload_ext", "%unload_ext")):
             return
         flow = self._flow
-        cell = self._now = flow.arrived(raw.removesuffix("\n"), getattr(info, "cell_id", None))
+        cell = self._now = flow.arrived(raw.removesuffix("\n"))
         flow.describe()
         if cell.names is None or cell.names.dynamic or cell.names.impure_magics or "get_ipython" in cell.code:
             flow.ns.materialize_all()

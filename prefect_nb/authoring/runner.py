@@ -72,7 +72,7 @@ class CellRunner:
             If it cannot run because something before it failed, was stopped or never ran.
         """
         flow = self.flow
-        known = flow.arrived(cell.removesuffix("\n"), None)
+        known = flow.arrived(cell.removesuffix("\n"))
         if known.complaint:
             raise MagicUsageError(known.complaint.replace("\n  ->", " -"))
         job = self._job(known, pulled=False)
