@@ -34,8 +34,8 @@ class PageOfOurs:
         self.seen: list[dict[str, Any]] = []
         self.control = ""
 
-    def tell(self, kind: str, **content: Any) -> str:
-        message = self.client.session.msg(kind, content)
+    def tell(self, kind: str, content: dict[str, Any], metadata: dict[str, Any] | None = None) -> str:
+        message = self.client.session.msg(kind, content, metadata=metadata)
         self.client.shell_channel.send(message)
         return str(message["header"]["msg_id"])
 
@@ -51,9 +51,10 @@ class PageOfOurs:
             if told(message):
                 return message
 
-    def run(self, code: str) -> str:
+    def run(self, code: str, cell_id: str = "") -> str:
         """Execute a cell to its end; all text that it printed."""
-        asked = self.client.execute(code)
+        content = {"code": code, "silent": False, "store_history": True, "allow_stdin": False, "stop_on_error": True}
+        asked = self.tell("execute_request", content, {"cellId": cell_id} if cell_id else {})
 
         def ended(message: dict[str, Any]) -> bool:
             mine = message["parent_header"].get("msg_id") == asked
@@ -72,12 +73,12 @@ class PageOfOurs:
         if not any(announced(m) for m in self.seen):
             self.until(announced)
         self.control = uuid4().hex
-        self.tell("comm_open", comm_id=self.control, target_name="prefect_nb.control", data={"v": 1})
+        self.tell("comm_open", {"comm_id": self.control, "target_name": "prefect_nb.control", "data": {"v": 1}})
 
     def ask(self, **data: Any) -> dict[str, Any]:
         """Send a command; its answer."""
         nonce = uuid4().hex
-        self.tell("comm_msg", comm_id=self.control, data={"v": 1, "nonce": nonce, **data})
+        self.tell("comm_msg", {"comm_id": self.control, "data": {"v": 1, "nonce": nonce, **data}})
         answer = self.until(lambda m: m["msg_type"] == "comm_msg" and m["content"]["data"].get("nonce") == nonce)
         return dict(answer["content"]["data"])
 
@@ -131,8 +132,8 @@ def test_hostile_messages_change_nothing(page: PageOfOurs) -> None:
     run = before.splitlines()[0].rpartition("run ")[2]
     page.seen.clear()
     for seed in range(400):
-        page.tell("comm_msg", comm_id=page.control, data=_hostile(seed, run))
-    page.tell("comm_open", comm_id=uuid4().hex, target_name="prefect_nb.control", data="nonsense")
+        page.tell("comm_msg", {"comm_id": page.control, "data": _hostile(seed, run)})
+    page.tell("comm_open", {"comm_id": uuid4().hex, "target_name": "prefect_nb.control", "data": "nonsense"})
     assert page.ask(op="details", task="two")["ok"]
     assert page.printed() == []
     assert page.run("%flow status") == before
@@ -151,7 +152,7 @@ def test_every_command_is_answered_with_a_sentence(page: PageOfOurs) -> None:
         {"id": "c2", "source": "%%task two\nb = a", "type": "code", "tags": []},
     ]
     assert page.ask(op="document", path="n.ipynb", cells=cells)["ok"]
-    page.run(cells[0]["source"])
+    page.run(cells[0]["source"], "c1")
     details = page.ask(op="details", task="one")["data"]
     assert [s["name"] for s in details["states"]] == ["Pending", "Submitted", "Running", "Success"]
     assert "".join(line["text"] for line in details["logs"]) == "said\n"
@@ -160,7 +161,7 @@ def test_every_command_is_answered_with_a_sentence(page: PageOfOurs) -> None:
     assert page.ask(op="cancel", task="nobody")["ok"] is False
     assert "is over" in page.ask(op="skip", task="two", run="another")["message"]
     assert page.ask(op="force", task="one")["ok"]
-    assert page.run(cells[0]["source"]) == "said\n"
+    assert page.run(cells[0]["source"], "c1") == "said\n"
     assert "the cells of one and two" in page.ask(op="run-downstream", task="one")["message"]
     assert page.ask(op="dance", task="one")["message"] == "dance is not something a page can ask for"
 
@@ -172,9 +173,7 @@ def test_a_document_that_comes_late_renames_nothing(page: PageOfOurs) -> None:
     page.ask(op="hello", page="p")
     cells = [{"id": f"c{n}", "source": f"%%task t{n}\nv{n} = {n}", "type": "code", "tags": []} for n in range(3)]
     for cell in (cells[2], cells[0]):
-        message = page.client.session.msg("execute_request", {"code": cell["source"], "silent": False})
-        message["metadata"] = {"cellId": cell["id"]}
-        page.client.shell_channel.send(message)
+        page.tell("execute_request", {"code": cell["source"], "silent": False}, {"cellId": cell["id"]})
     assert page.ask(op="document", path="n.ipynb", cells=cells)["ok"]
     told = page.run("%flow status")
     rows = [line.split()[:2] for line in told.splitlines() if line.startswith("t") and line[1].isdigit()]
