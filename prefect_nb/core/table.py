@@ -66,7 +66,7 @@ class Table(Mapping[K, V]):
         return key in self._bucket(key)
 
     def __iter__(self) -> Iterator[K]:
-        found = [(number, key) for row in self._rows for bucket in row for key, (number, _) in bucket.items()]
+        found = [(number, key) for row in self._rows for bucket in row if bucket for key, (number, _) in bucket.items()]
         found.sort(key=lambda pair: pair[0])
         return (key for _, key in found)
 

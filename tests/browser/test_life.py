@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from lab_parts import Lab, Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
 
 START = ["%load_ext prefect_nb", "%flow"]

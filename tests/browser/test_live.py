@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from lab_parts import Notebook
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
 
 START = ["%load_ext prefect_nb", "%flow"]

@@ -106,12 +106,12 @@ _ODDS = (0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3)
 
 
 def _actions(story: Story) -> tuple[list[Action], ...]:
-    run, at = story.run, story.at
+    run, at, visits = story.run, story.at, list(story.run.visits.values())
     plans: list[Action] = [] if run.closed or run.state.final else [lambda n: _planned(run, at, n)]
-    answers = [a for v in run.visits.values() for a in _answers(story, v, at)]
+    answers = [a for v in visits for a in _answers(story, v, at)]
     for visit_id, token, kind in sorted(story.timers):
         answers.append(lambda n, v=visit_id, t=token, k=kind: ev.TimerFired(at=at, visit=v, token=t, kind=k))
-    wishes = [a for v in run.visits.values() for a in _wishes(v, at)]
+    wishes = [a for v in visits for a in _wishes(v, at)]
     turns: list[Action] = [lambda n: ev.RunClosed(at=at, interrupted=n % 4 == 1, lost=n % 4 > 1)]
     if run.state.name not in (N.SUCCESS, N.SKIPPED, N.CANCELLED):
         turns += [lambda n: ev.RunAttached(at=at, worker=f"w{n % 3}")] * 3

@@ -228,12 +228,12 @@ def test_the_root_cause_travels_down() -> None:
 
 
 def test_a_long_chain_ends_without_recursion() -> None:
-    """Five thousand tasks in a row end with the first of them, in one step."""
-    ids = [VisitId(f"t{i}") for i in range(5000)]
+    """Two thousand tasks in a row, more than Python may nest calls, end with the first of them, in one step."""
+    ids = [VisitId(f"t{i}") for i in range(2000)]
     run, _ = after(planned(ids[0]), *(planned(b, a) for a, b in pairwise(ids)))
     run, orders = after(skip(ids[0]), run=run)
     assert {"Skipped"} == {v.state.label for v in run.visits.values()}
-    assert len(orders) == 10_000
+    assert len(orders) == 4_000
 
 
 def test_upstream_named_twice_counts_once() -> None:

@@ -97,7 +97,6 @@ def test_the_package_brings_the_data():
 
 
 @pytest.mark.kernel
-@pytest.mark.slow
 def test_it_is_right_as_plain_jupyter(demo, tmp_path):
     """Without its markers it runs in an ordinary kernel; the numbers that its text and figures state come out."""
     plain = as_plain(demo)
