@@ -86,12 +86,16 @@ class Batch:
     def take(self, before: Run, after: Run, post: Post, orders: Iterable[Effect]) -> None:
         """Add a post whose events moved `before` to `after` and gave `orders`."""
         self.events.extend(post.events)
+        last: VisitId | None = None  # most posts are about one visit
         for event in post.events:
-            if isinstance(event, TaskEvent):
-                self._touch(before, after, event.visit)
+            if isinstance(event, TaskEvent) and event.visit is not last:
+                last = event.visit
+                self._touch(before, after, last)
         for order in orders:
-            self._touch(before, after, order.visit)
-            if isinstance(order, Settle):
+            if order.visit is not last and order.visit != last:
+                last = order.visit
+                self._touch(before, after, last)
+            if type(order) is Settle:
                 self.settled.append(order.visit)
         self.results.extend(post.attachments.results)
         self.entries.extend(post.attachments.entries)
@@ -100,8 +104,10 @@ class Batch:
             self.hurry = True
 
     def _touch(self, before: Run, after: Run, visit: VisitId) -> None:
+        if visit in self.touched:
+            return
         old, new = before.visits.get(visit), after.visits.get(visit)
-        if new is not None and new is not old and visit not in self.touched:
+        if new is not None and new is not old:
             known = (old.version, old.token) if old is not None else (0, 0)
             self.touched[visit] = Expect(visit, *known)
 

@@ -7,7 +7,7 @@ pipes. Text that no database takes (lone surrogates) is escaped here, at the bor
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_nb import errors
@@ -38,7 +38,17 @@ def _more(value: object) -> Any:
     raise TypeError(f"{type(value).__name__} is not plain data")
 
 
-as_json = json.JSONEncoder(separators=(",", ":"), default=_more).encode
+def _encoder() -> Callable[[Any], str]:
+    """Compact JSON; the standard library's C encoder made once, where there is one, not once for every text."""
+    plain = json.JSONEncoder(separators=(",", ":"), default=_more)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    pieces = make(None, _more, json.encoder.encode_basestring_ascii, None, ":", ",", False, False, True)
+    return lambda value: "".join(pieces(value, 0))
+
+
+as_json = _encoder()
 _canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=_more).encode
 _read = json.loads
 
