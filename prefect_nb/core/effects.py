@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prefect_nb.core.spec import VisitId
 
-__all__ = ["ClearTimer", "Effect", "Enter", "Interrupt", "Resolve", "SetTimer", "Settle"]
+__all__ = ["ClearTimer", "Effect", "Enter", "Interrupt", "Judge", "Resolve", "SetTimer", "Settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class Effect:
 @dataclass(frozen=True, slots=True)
 class Resolve(Effect):
     """Compute the visit's key and look for a result that fits; answer with KeyResolved or ResultReused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judge(Effect):
+    """Ask the author's trigger about everything upstream; answer with TriggerJudged."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,14 @@
 """Facts that happened, as frozen data; the record from which every state is folded.
 
 Every event carries its time (`at`, seconds since the epoch, UTC) and who caused it (`actor`); nothing in the core reads
-a clock. Names are past tense. :func:`to_plain` and :func:`from_plain` are the wire form: JSON-able, by class name.
+a clock. Names are past tense. Their wire form is :mod:`~prefect_nb.core.wire`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from prefect_nb.core.reasons import Reason
 from prefect_nb.core.spec import TaskSpec, VisitId
@@ -16,7 +16,10 @@ from prefect_nb.core.spec import TaskSpec, VisitId
 __all__ = [
     "BODY_ENDS",
     "BodyCancelled",
+    "BodyDeferred",
+    "BodyEnd",
     "BodyEntered",
+    "BodyPaused",
     "BodyRaised",
     "BodyReturned",
     "BodySkipped",
@@ -25,6 +28,8 @@ __all__ = [
     "Event",
     "KeyResolved",
     "LateResultRefused",
+    "MapOpened",
+    "MapSealed",
     "ResultReused",
     "RunAttached",
     "RunCancelRequested",
@@ -36,9 +41,9 @@ __all__ = [
     "TaskInvalidated",
     "TaskPlanned",
     "TimerFired",
+    "TriggerJudged",
+    "VisitApproved",
     "WorkerLost",
-    "from_plain",
-    "to_plain",
 ]
 
 
@@ -71,7 +76,7 @@ class ErrorInfo:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able form."""
-        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return {f.name: getattr(self, f.name) for f in fields(self)} | {"types": list(self.types)}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> ErrorInfo:
@@ -171,37 +176,88 @@ class BodyEntered(TaskEvent):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyReturned(TaskEvent):
-    """The body ended well; `result` is its stored outcome's address or empty, `note` says why nothing was stored."""
+class BodyEnd(TaskEvent):
+    """What a body answers in the end, under the permission that it was given."""
 
     token: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyReturned(BodyEnd):
+    """The body ended well; `result` is its stored outcome's address or empty, `note` says why nothing was stored."""
+
     result: str = ""
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyRaised(TaskEvent):
+class BodyRaised(BodyEnd):
     """The body raised or exceeded its limit; `retryable` is what a predicate of the author said, if any."""
 
-    token: int
     error: ErrorInfo
     retryable: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodySkipped(TaskEvent):
+class BodySkipped(BodyEnd):
     """The body said that it need not run."""
 
-    token: int
     message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class BodyCancelled(TaskEvent):
+class BodyCancelled(BodyEnd):
     """The body stopped because somebody asked."""
 
-    token: int
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyPaused(BodyEnd):
+    """The body asked to wait, for a person or until a time, and to be entered again then.
+
+    `until` is when it goes on by itself, `limit` when nobody's answer makes it time out (seconds since the epoch, UTC);
+    `form` describes the answer that it wants, name -> type in words.
+    """
+
+    message: str = ""
+    until: float | None = None
+    limit: float | None = None
+    form: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BodyDeferred(BodyEnd):
+    """The body asked to be entered again at `due`, whatever its policy allows."""
+
+    due: float
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VisitApproved(TaskEvent):
+    """A person let a paused visit go on; `value` answers its form."""
+
+    note: str = ""
+    value: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TriggerJudged(TaskEvent):
+    """A trigger of the author's was asked and decided."""
+
+    passed: bool
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapOpened(TaskEvent):
+    """The visit is one of many: children may be planned, with it as their parent and indices from 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MapSealed(TaskEvent):
+    """No further child will be planned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,78 +301,12 @@ class WorkerLost(TaskEvent):
     last_seen: float | None = None
 
 
-BODY_ENDS: tuple[type[TaskEvent], ...] = (BodyReturned, BodyRaised, BodySkipped, BodyCancelled)
+BODY_ENDS: tuple[type[BodyEnd], ...] = (
+    BodyReturned,
+    BodyRaised,
+    BodySkipped,
+    BodyCancelled,
+    BodyPaused,
+    BodyDeferred,
+)
 """What a body can answer in the end."""
-
-_CLASSES: dict[str, type[Event]] = {
-    cls.__name__: cls
-    for cls in (
-        RunOpened,
-        RunAttached,
-        RunCancelRequested,
-        RunClosed,
-        TaskPlanned,
-        KeyResolved,
-        ResultReused,
-        BodyEntered,
-        BodyReturned,
-        BodyRaised,
-        BodySkipped,
-        BodyCancelled,
-        LateResultRefused,
-        TimerFired,
-        CancelRequested,
-        SkipRequested,
-        TaskInvalidated,
-        WorkerLost,
-    )
-}
-
-
-class _Wire:
-    """How each field's type goes to and from plain data, by field name (names are unique over all events)."""
-
-    readers: ClassVar[dict[str, Any]] = {
-        "visit": lambda v: VisitId(*v),
-        "parent": lambda v: None if v is None else VisitId(*v),
-        "upstream": lambda v: tuple(VisitId(*u) for u in v),
-        "spec": TaskSpec.from_plain,
-        "reason": Reason.from_plain,
-        "error": ErrorInfo.from_plain,
-    }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, VisitId):
-        return [value.task, value.visit, value.index]
-    if isinstance(value, TaskSpec | Reason | ErrorInfo):
-        return value.to_plain()
-    if isinstance(value, tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
-
-
-def to_plain(event: Event) -> dict[str, Any]:
-    """The event as JSON-able data, with its class name under ``"kind!"``; fields at their default are left out."""
-    plain: dict[str, Any] = {"kind!": type(event).__name__}
-    for f in fields(event):
-        value = getattr(event, f.name)
-        if f.default is not MISSING and value == f.default:
-            continue
-        plain[f.name] = _plain(value)
-    return plain
-
-
-def from_plain(plain: Mapping[str, Any]) -> Event:
-    """The event that :func:`to_plain` wrote.
-
-    Raises
-    ------
-    KeyError
-        If the class name is not one of ours (a store that a newer version wrote).
-    """
-    cls = _CLASSES[plain["kind!"]]
-    readers = _Wire.readers
-    return cls(**{k: readers[k](v) if k in readers else v for k, v in plain.items() if k != "kind!"})

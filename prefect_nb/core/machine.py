@@ -17,15 +17,19 @@ Source: the transition tables of h11 and the event/instruction machine of dask.d
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 from prefect_nb.core import events as ev
-from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Resolve, SetTimer, Settle
+from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolve, SetTimer, Settle
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
-from prefect_nb.core.moves import ILLEGAL, MOVES, Move, crashed, moved_to
+from prefect_nb.core.moved import Move, crashed, map_ended, moved_to, pause_timers
+from prefect_nb.core.moves import ILLEGAL, MOVES
 from prefect_nb.core.rollup import rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName, StateType
-from prefect_nb.core.triggers import Go, all_successful
+from prefect_nb.core.triggers import Go, ruling
 from prefect_nb.errors import IllegalTransition
 
 __all__ = ["step"]
@@ -33,6 +37,7 @@ __all__ = ["step"]
 N = StateName
 Step = tuple[Run, tuple[Effect, ...]]
 _WITH_BODY = (N.SUBMITTED, N.RUNNING, N.LOOPED, N.MAPPED, N.CANCELLING)
+_RESTING = (N.PAUSED, N.SUSPENDED)
 
 
 def step(run: Run, event: Event) -> Step:
@@ -63,7 +68,10 @@ def step(run: Run, event: Event) -> Step:
                 event=event,
             )
         moved, effects = handler(run, visit, event)
-        return (run, effects) if moved is visit else _settle(run, visit, moved, effects, event)
+        if moved is visit:
+            return run, effects
+        run, effects = _settle(run, visit, moved, effects, event)
+        return _stop_children(run, visit, event, effects) if visit.state.name is N.MAPPED else (run, effects)
     assert isinstance(event, RunEvent)
     return _run_event(run, event)
 
@@ -91,8 +99,15 @@ def _plan(run: Run, event: ev.TaskPlanned) -> Step:
         parent=event.parent,
         cell=event.cell,
     )
-    if run.cancelled:
-        return _settle(run, None, moved_to(visit, N.NOT_RUN, event, "the run was asked to stop"), (), event)
+    parent = None if visit.parent is None else run.visits.get(visit.parent)
+    if parent is not None and parent.width is not None and not parent.state.final:
+        if visit.id.index != parent.width or parent.sealed or parent.id in upstream:
+            raise IllegalTransition(f"{visit.id} is not the next child of {parent.id}", run=run.id, visit=visit.id)
+        run = evolved(run, visits=run.visits.put(parent.id, evolved(parent, width=parent.width + 1)))
+    stopping = parent is not None and parent.width is not None and parent.state.name is not N.MAPPED
+    if run.cancelled or stopping:
+        told = "its map was asked to stop" if stopping else "the run was asked to stop"
+        return _settle(run, None, moved_to(visit, N.NOT_RUN, event, told), (), event)
     if unmet:
         waiting = run.waiting
         for up in unmet:
@@ -104,16 +119,30 @@ def _plan(run: Run, event: ev.TaskPlanned) -> Step:
 
 def _judge(run: Run, visit: Visit, event: Event) -> Move:
     """The visit after its trigger's ruling; the same object when it may run or has to wait."""
-    if visit.upstream:
-        ruling = all_successful((up, run.visits[up].state) for up in visit.upstream)
-        if ruling.go is Go.WAIT:
+    if visit.upstream and not visit.judged:
+        ruled = ruling(visit.spec.trigger, _ends(run, visit.upstream), skip_too=visit.spec.skip_with_upstream)
+        if ruled.go is Go.WAIT:
             return visit, ()
-        if ruling.reason is not None:
-            reason, sentence = ruling.reason, ruling.reason.sentence
-            if ruling.go is Go.SKIP:
+        if ruled.reason is not None:
+            reason, sentence = ruled.reason, ruled.reason.sentence
+            if ruled.go is Go.SKIP:
                 return moved_to(visit, N.SKIPPED, event, sentence, reason=reason), ()
             return moved_to(visit, N.TRIGGER_FAILED, event, sentence, {"cause": reason.detail}, reason=reason), ()
+        if ruled.go is Go.ASK:
+            return visit, () if run.closed else (Judge(visit.id),)
     return visit, () if run.closed else (Resolve(visit.id),)
+
+
+def _ends(run: Run, upstream: tuple[VisitId, ...]) -> Iterator[tuple[VisitId, State]]:
+    """How everything upstream stands; a map that has ended is told by its children."""
+    for visit_id in upstream:
+        visit = run.visits[visit_id]
+        if visit.width is None or visit.state.type not in (StateType.COMPLETED, StateType.FAILED):
+            yield visit_id, visit.state
+            continue
+        for index in range(visit.width):
+            child = VisitId(visit_id.task, visit_id.visit, index)
+            yield child, run.visits[child].state
 
 
 def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect, ...], event: Event) -> Step:
@@ -129,8 +158,37 @@ def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect,
                     orders.extend(more)
                     if type(more[-1]) is Settle:
                         ended.append(dependant)
+            run, parent = _told_parent(run, run.visits[visit_id], event)
+            if parent is not None:
+                orders += ClearTimer(parent), Settle(parent)
+                ended.append(parent)
         effects = tuple(orders)
     return rolled_up(run, event), effects
+
+
+def _told_parent(run: Run, child: Visit, event: Event) -> tuple[Run, VisitId | None]:
+    """The run after a map heard of the end of a child, and the map if that was its own end."""
+    parent = None if child.parent is None else run.visits.get(child.parent)
+    if parent is None or parent.width is None or parent.state.final:
+        return run, None
+    ends = {**parent.ends, child.state.name: parent.ends.get(child.state.name, 0) + 1}
+    counted = evolved(parent, ends=ends)
+    moved = map_ended(counted, event)
+    if moved is counted:
+        return evolved(run, visits=run.visits.put(parent.id, counted)), None
+    return _put(run, parent, moved), parent.id
+
+
+def _stop_children(run: Run, before: Visit, event: Event, effects: tuple[Effect, ...]) -> Step:
+    """A map that was asked to stop asks its children."""
+    if isinstance(event, ev.CancelRequested):
+        for index in range(before.width or 0):
+            child = VisitId(before.id.task, before.id.visit, index)
+            if not run.visits[child].state.final:
+                wish = ev.CancelRequested(at=event.at, visit=child, actor=event.actor, message=event.message)
+                run, more = step(run, wish)
+                effects += more
+    return run, effects
 
 
 def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
@@ -139,19 +197,23 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
     if visit.state.name is not N.PENDING:
         return run, ()
     visit = evolved(visit, unmet=visit.unmet - 1)
+    stuck = run.stuck - (not visit.unmet)
     if visit.unmet and end.type is StateType.COMPLETED:
         return evolved(run, visits=run.visits.put(dependant, visit)), ()
     judged, effects = _judge(run, visit, event)
-    if judged is visit:
-        return evolved(run, visits=run.visits.put(dependant, visit)), effects
-    return _put(run, visit, judged), (ClearTimer(dependant), Settle(dependant))
+    run = evolved(run, visits=run.visits.put(dependant, visit), stuck=stuck)
+    return (run, effects) if judged is visit else (_put(run, visit, judged), (ClearTimer(dependant), Settle(dependant)))
 
 
 def _put(run: Run, before: Visit | None, moved: Visit) -> Run:
     """The run with a new or moved visit, its version counted up; `tally` and `active` follow."""
     moved = evolved(moved, version=moved.version + 1)
     name = moved.state.name
-    changes: dict[str, object] = {"visits": run.visits.put(moved.id, moved)}
+    changes: dict[str, object] = {
+        "visits": run.visits.put(moved.id, moved),
+        "paused": run.paused + (name in _RESTING) - (before is not None and before.state.name in _RESTING),
+        "stuck": run.stuck + _is_stuck(moved) - (before is not None and _is_stuck(before)),
+    }
     if before is None:
         changes["active"] = run.active + (not name.final)
         if moved.parent is None:
@@ -163,6 +225,12 @@ def _put(run: Run, before: Visit | None, moved: Visit) -> Run:
         if moved.parent is None and run.latest[moved.id.task] == moved.id:
             changes["tally"] = _tallied(run, before.state.name, name)
     return evolved(run, **changes)
+
+
+def _is_stuck(visit: Visit) -> bool:
+    """Whether it waits for a person, a time or other visits, and nothing of its own is due."""
+    name = visit.state.name
+    return name in _RESTING or name is N.MAPPED or (name is N.PENDING and visit.unmet > 0)
 
 
 def _tallied(run: Run, less: StateName | None, more: StateName) -> dict[StateName, int]:
@@ -215,10 +283,14 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
     run = evolved(run, worker=event.worker, closed=False, interrupted=False, lost=False, ended_at=None)
     run, effects = (run, ()) if same else _crash_all(run, event)
     orders: list[Effect] = list(effects)
-    resolving = {effect.visit for effect in effects if type(effect) is Resolve}
+    resolving = {effect.visit for effect in effects if type(effect) in (Resolve, Judge)}
     for visit in run.visits.values():
-        if visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
+        if visit.state.name is N.RESUMING:
             orders.append(Resolve(visit.id))
+        elif visit.state.name is N.PAUSED:
+            orders += pause_timers(visit)
+        elif visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
+            orders += _judge(run, visit, event)[1]
         elif visit.state.name is N.RETRYING and same:
             orders.append(SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]))
     return run, tuple(orders)
@@ -244,8 +316,23 @@ def _stop_all(run: Run, event: RunEvent) -> Step:
             continue
         if visit.state.name is not N.CANCELLING:
             run = _put(run, visit, moved_to(visit, N.CANCELLING, event, f"by {event.actor}"))
-        orders.append(Interrupt(visit.id, visit.token, "cancel"))
+        orders.append(Interrupt(visit.id, visit.token, "cancel") if visit.width is None else ClearTimer(visit.id))
+    for visit in _open_visits(run):
+        if visit.width is not None:
+            counted = evolved(visit, ends=_counted(run, visit))
+            moved = map_ended(counted, event)
+            if moved is counted:
+                run = evolved(run, visits=run.visits.put(visit.id, counted))
+            else:
+                run = _put(run, visit, moved)
+                orders.append(Settle(visit.id))
     return run, tuple(orders)
+
+
+def _counted(run: Run, visit: Visit) -> dict[StateName, int]:
+    """How the children of a map ended, counted anew."""
+    states = (run.visits[VisitId(visit.id.task, visit.id.visit, i)].state for i in range(visit.width or 0))
+    return dict(Counter(state.name for state in states if state.final))
 
 
 def _open_visits(run: Run) -> list[Visit]:

@@ -13,7 +13,7 @@ from enum import Enum
 
 from prefect_nb.errors import UsageError
 
-__all__ = ["Cache", "CacheMode", "Retry", "seconds"]
+__all__ = ["TRIGGERS", "Cache", "CacheMode", "Retry", "Trigger", "seconds"]
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|w)")
@@ -165,3 +165,48 @@ class Cache:
     def rule(self) -> str | float:
         """The spelling that makes an equal Cache."""
         return self.mode.value if self.max_age is None else self.max_age
+
+
+TRIGGERS = (
+    "all_successful",
+    "all_failed",
+    "any_successful",
+    "any_failed",
+    "all_finished",
+    "not_all_skipped",
+    "some_failed",
+    "some_successful",
+)
+"""The triggers by name; a custom one has a name of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """How everything upstream must have ended for a task to run.
+
+    Parameters
+    ----------
+    name : str
+        One of `TRIGGERS`, or what people call a custom one.
+    at_least, at_most : float, optional
+        Bounds of ``some_failed`` and ``some_successful``: a count, or below 1 a fraction of all.
+    custom : bool
+        Whether a callable of the author's decides.
+    """
+
+    name: str = "all_successful"
+    at_least: float | None = None
+    at_most: float | None = None
+    custom: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.custom and self.name not in TRIGGERS:
+            raise UsageError(f"there is no trigger {self.name!r}", hint=f"known are {', '.join(TRIGGERS)}")
+        for bound in (self.at_least, self.at_most):
+            if bound is not None and not 0 <= bound < float("inf"):
+                raise UsageError(f"a trigger's bound is a count or a fraction, not {bound!r}")
+
+    @property
+    def heeds_failures(self) -> bool:
+        """Whether a task that runs under it answers for failures upstream of it."""
+        return self.name != "all_successful"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prefect_nb.core.events import Event
 from prefect_nb.core.run import Run, evolved
+from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import RUN_EDGES, State, StateName, StateType
 from prefect_nb.errors import IllegalTransition
 
@@ -51,20 +52,32 @@ def _name(run: Run) -> tuple[StateName, str]:
 
 
 def _busy(run: Run) -> tuple[StateName, str]:
-    paused = run.tally.get(N.PAUSED, 0) + run.tally.get(N.SUSPENDED, 0)
-    if paused and paused + run.tally.get(N.PENDING, 0) == run.active:
+    if run.paused and run.stuck == run.active:
         return N.PAUSED, ""
     return N.RUNNING, ""
 
 
 def _ended(run: Run) -> tuple[StateName, str]:
     tally = run.tally
-    failed = sum(tally.get(name, 0) for name in _FAILURES)
-    if failed:
-        tasks = [t for t, v in run.latest.items() if run.visits[v].state.type in (StateType.FAILED, StateType.CRASHED)]
-        return N.FAILED, ", ".join(f"{t} {run.visits[run.latest[t]].state.label}" for t in tasks[:5])
+    if any(tally.get(name, 0) for name in _FAILURES) and (failed := _unhandled(run)):
+        return N.FAILED, ", ".join(f"{t} {run.visits[run.latest[t]].state.label}" for t in failed[:5])
     if any(tally.get(name, 0) for name in _STOPPED):
         return N.CANCELLED, ""
     if tally.get(N.SKIPPED, 0) and tally[N.SKIPPED] == sum(tally.values()):
         return N.SKIPPED, ""
     return N.SUCCESS, ""
+
+
+def _unhandled(run: Run) -> list[str]:
+    """Tasks that failed and for which no task answered: one whose trigger heeds failures, and which ended well.
+
+    A task that did not run because of a failure hands it on to those that answer for itself.
+    """
+    failed = [v for v in (run.visits[i] for i in run.latest.values()) if v.state.name in _FAILURES]
+    answered: set[VisitId] = set()
+    for visit in reversed(list(run.visits.values())):  # what is upstream was planned before
+        hands_on = visit.state.name is N.TRIGGER_FAILED and visit.id in answered
+        ended_well = visit.state.type is StateType.COMPLETED and visit.state.name is not N.SKIPPED
+        if hands_on or (visit.spec.trigger.heeds_failures and ended_well):
+            answered.update(visit.upstream)
+    return [v.id.task for v in failed if v.id not in answered]

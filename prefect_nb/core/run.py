@@ -23,10 +23,10 @@ T = TypeVar("T", "Run", "Visit")
 
 def evolved(value: T, **changes: object) -> T:
     """A copy of a run or visit with some fields changed; the original stays as it was."""
-    fields = value.__dict__.copy()
-    fields.update(changes)
     new = object.__new__(type(value))
-    object.__setattr__(new, "__dict__", fields)
+    fields = new.__dict__  # written here once, before anybody else sees the object
+    fields.update(value.__dict__)
+    fields.update(changes)
     return new
 
 
@@ -35,8 +35,12 @@ class Visit:
     """One visit as the machine sees it.
 
     `version` counts its changes and `token` its permissions to run, both from 0; `attempt` counts entries of the body;
-    times are seconds since the epoch, UTC; `note` says why a success was not stored. `unmet` counts what is upstream
-    and not final yet; it follows from other visits, so counting down is no change of its own: `version` stays.
+    times are seconds since the epoch, UTC; `note` says why a success was not stored; `asked` counts retries that the
+    body asked for beyond its policy; `approval` is what a person said to let it go on. `width` counts the children of a
+    map (None: it is none), `sealed` says that no more will come, `ends` counts how they ended.
+
+    `unmet` counts what is upstream and not final yet. It and a map's counts follow from other visits, so counting is no
+    change of its own: `version` stays.
     """
 
     id: VisitId
@@ -61,6 +65,22 @@ class Visit:
     saved_s: float | None = None
     note: str = ""
     invalid: bool = False
+    judged: bool = False
+    asked: int = 0
+    approval: Mapping[str, Any] | None = None
+    width: int | None = None
+    sealed: bool = False
+    ends: Mapping[StateName, int] = field(default_factory=dict)
+
+    @property
+    def open_children(self) -> int:
+        """Children of a map that are not final."""
+        return (self.width or 0) - sum(self.ends.values())
+
+    @property
+    def attempts(self) -> int:
+        """Attempts that it may take: what its policy grants, and what its body asked for."""
+        return self.spec.retry.attempts + self.asked
 
     @property
     def duration_s(self) -> float | None:
@@ -75,8 +95,9 @@ class Run:
     """A run as the machine sees it.
 
     `tally` counts the states of each task's latest visit (children of a cell are their parent's affair), `active`
-    counts visits that are not final; `waiting` names, under each visit that is not final, those that wait for its end.
-    All three only save work.
+    counts visits that are not final, `paused` those that wait for a person or a time, `stuck` these and those that only
+    wait for other visits; `waiting` names, under each visit that is not final, those that wait for its end. All of
+    these only save work.
     """
 
     id: str = ""
@@ -92,6 +113,8 @@ class Run:
     waiting: Table[VisitId, tuple[VisitId, ...]] = field(default_factory=Table)
     tally: Mapping[StateName, int] = field(default_factory=dict)
     active: int = 0
+    paused: int = 0
+    stuck: int = 0
     version: int = 0
     closed: bool = False
     interrupted: bool = False

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
-from prefect_nb.core.policy import Cache, Retry
+from prefect_nb.core.policy import Cache, Retry, Trigger
 
 __all__ = ["TaskKind", "TaskSpec", "VisitId"]
+
+
+_ONCE, _PURE = Retry(), Cache()
 
 
 class TaskKind(Enum):
@@ -18,9 +21,10 @@ class TaskKind(Enum):
     FUNCTION = "function"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class VisitId:
+class VisitId(NamedTuple):
     """One deliberate execution of a task in a run; with the run's id it is the key of the visit.
+
+    A tuple, because it is looked up dozens of times for every visit and a tuple is hashed without a line of Python.
 
     Parameters
     ----------
@@ -65,6 +69,14 @@ class TaskSpec:
         Tasks that must be final first, though no name is read from them.
     tags : tuple of str
         Words for people; never part of the key.
+    trigger : Trigger
+        How everything upstream must have ended for it to run.
+    skip_with_upstream : bool
+        Whether it is skipped when something upstream was.
+    approve : bool
+        Whether a person has to agree before the body is entered.
+    once : bool
+        Whether a body whose outcome is unknown waits for a person instead of being entered again.
     """
 
     name: str
@@ -77,16 +89,25 @@ class TaskSpec:
     env: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    trigger: Trigger = field(default_factory=Trigger)
+    skip_with_upstream: bool = True
+    approve: bool = False
+    once: bool = False
 
     def to_plain(self) -> dict[str, Any]:
         """The spec as JSON-able data; defaults are left out."""
         plain: dict[str, Any] = {"name": self.name, "kind": self.kind.value}
-        if self.retry != Retry():
+        if self.retry != _ONCE:
             r = self.retry
             plain["retry"] = {"count": r.count, "delay": list(r.delay), "jitter": r.jitter, "on": list(r.on)}
-        if self.cache != Cache():
+        if self.cache != _PURE:
             plain["cache"] = self.cache.rule
-        for name in ("timeout", "version"):
+        if self.trigger != Trigger():
+            t = self.trigger
+            plain["trigger"] = {"name": t.name, "at_least": t.at_least, "at_most": t.at_most, "custom": t.custom}
+        if not self.skip_with_upstream:
+            plain["skip_with_upstream"] = False
+        for name in ("timeout", "version", "approve", "once"):
             if getattr(self, name):
                 plain[name] = getattr(self, name)
         for name in ("files", "env", "after", "tags"):
@@ -104,5 +125,9 @@ class TaskSpec:
             timeout=plain.get("timeout"),
             cache=Cache(plain["cache"]) if "cache" in plain else Cache(),
             version=plain.get("version", ""),
+            trigger=Trigger(**plain["trigger"]) if "trigger" in plain else Trigger(),
+            skip_with_upstream=plain.get("skip_with_upstream", True),
+            approve=plain.get("approve", False),
+            once=plain.get("once", False),
             **{name: tuple(plain.get(name, ())) for name in ("files", "env", "after", "tags")},
         )

@@ -104,7 +104,7 @@ EDGES: Mapping[StateName, frozenset[StateName]] = MappingProxyType(
             | {_N.SUSPENDED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED}
         ),
         _N.LOOPED: frozenset({_N.RUNNING, _N.RETRYING, _N.CANCELLING, _N.CRASHED}),
-        _N.MAPPED: frozenset({_N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLING, _N.CRASHED}),
+        _N.MAPPED: frozenset({_N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED}),
         _N.OPEN: frozenset(),  # the state of a run, never of a visit
         _N.CANCELLING: frozenset({_N.CANCELLED, _N.SUCCESS, _N.FAILED, _N.TIMED_OUT, _N.SKIPPED, _N.CRASHED}),
         **{name: frozenset[StateName]() for name in StateName if name.final},

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from prefect_nb.core.effects import Enter, Interrupt, Resolve
+from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
 
@@ -26,7 +26,7 @@ class Settled:
     visit: Visit
 
 
-Order = Resolve | Enter | Settled
+Order = Resolve | Judge | Enter | Settled
 
 
 class Desk:

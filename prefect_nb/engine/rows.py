@@ -23,7 +23,7 @@ def visit_row(run: str, visit: Visit) -> VisitRow:
         version=visit.version,
         token=visit.token,
         attempt=visit.attempt,
-        attempts=visit.spec.retry.attempts,
+        attempts=visit.attempts,
         key=visit.key,
         result=visit.result,
         parent=visit.parent,

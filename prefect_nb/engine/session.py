@@ -40,7 +40,7 @@ _BATCH = 256
 _LOGS_S = 0.5
 _GATHER_S = 0.004  # how long events that nobody waits for are collected into one commit
 _LOOK_S = 1.0
-_OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.BodyEntered, *ev.BODY_ENDS)
+_OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.TriggerJudged, ev.BodyEntered, *ev.BODY_ENDS)
 
 
 class Session:
@@ -279,7 +279,7 @@ class Session:
                     self._timers.set(order)
                 case ef.ClearTimer():
                     self._timers.clear(order.visit)
-                case ef.Resolve() | ef.Enter():
+                case ef.Resolve() | ef.Judge() | ef.Enter():
                     self._seats.deliver(order.visit, order)
                 case ef.Interrupt():
                     desk = self._seats.at(order.visit)

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_nb import errors
-from prefect_nb.core.events import Event, from_plain, to_plain
+from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
+from prefect_nb.core.wire import from_plain, to_plain
 from prefect_nb.protocols import Commit, Entry, LogChunk, Receipt, ResultRow, RunRow, Signal, VisitRow
 
 __all__ = [

@@ -13,7 +13,7 @@ from prefect_nb.core import effects as ef
 from prefect_nb.core import events as ev
 from prefect_nb.core.machine import step
 from prefect_nb.core.moves import MOVES
-from prefect_nb.core.policy import Cache, Retry
+from prefect_nb.core.policy import Cache, Retry, Trigger
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
@@ -28,6 +28,9 @@ _SPECS = (
     {"retry": Retry(1)},
     {"retry": Retry(2, delay=(1, 2), jitter=0.5), "timeout": 5.0},
     {"retry": Retry(1, on="KeyError"), "cache": Cache("1d"), "tags": ("slow",)},
+    {"trigger": Trigger("all_finished"), "skip_with_upstream": False},
+    {"trigger": Trigger("mine", custom=True), "approve": True},
+    {"trigger": Trigger("any_failed"), "retry": Retry(1)},
 )
 
 
@@ -48,6 +51,7 @@ class Story:
     run: Run = field(default_factory=Run)
     steps: list[Step] = field(default_factory=list)
     resolves: set[VisitId] = field(default_factory=set)
+    judges: set[VisitId] = field(default_factory=set)
     entered: dict[VisitId, int] = field(default_factory=dict)
     timers: set[tuple[VisitId, int, str]] = field(default_factory=set)
 
@@ -67,6 +71,8 @@ class Story:
             match effect:
                 case ef.Resolve():
                     self.resolves.add(effect.visit)
+                case ef.Judge():
+                    self.judges.add(effect.visit)
                 case ef.SetTimer():
                     self.timers.add((effect.visit, effect.token, effect.kind))
                 case ef.ClearTimer():
@@ -96,7 +102,7 @@ def finish(story: Story) -> Story:
         story.feed(ev.RunClosed(at=story.at))
     for visit in list(story.run.visits.values()):
         now = story.run.visits[visit.id]
-        if now.state.name is N.CANCELLING:
+        if now.state.name is N.CANCELLING and now.width is None:
             story.feed(ev.BodyCancelled(at=story.at, visit=now.id, token=now.token))
     return story
 
@@ -125,7 +131,14 @@ def _planned(run: Run, at: float, n: int) -> ev.Event:
     task = f"t{n % 7}"
     before = run.visit(task)
     upstream = tuple(v for i, v in enumerate(known[-6:]) if n >> i & 1)
-    child = bool(known) and n % 11 == 10
+    maps = [v for v in run.visits.values() if v.width is not None and not v.sealed and not v.state.final]
+    if maps and n % 3:
+        parent = maps[n % len(maps)]
+        before_map = tuple(v for v in upstream if v.task != parent.id.task and known.index(v) < known.index(parent.id))
+        of_map = VisitId(parent.id.task, parent.id.visit, parent.width or 0)
+        spec = TaskSpec(of_map.task, **_SPECS[n % len(_SPECS)])
+        return ev.TaskPlanned(at=at, visit=of_map, spec=spec, parent=parent.id, upstream=before_map)
+    child = bool(known) and n % 11 == 10 and run.visits[known[0]].width is None
     visit = VisitId("child", len(known), n % 3) if child else VisitId(task, before.id.visit + 1 if before else 1)
     spec = TaskSpec(visit.task, **_SPECS[n % len(_SPECS)])
     return ev.TaskPlanned(
@@ -140,10 +153,19 @@ def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
         yield lambda n: ev.ResultReused(
             at=at, visit=v, key="k", result="res", reason=WHY, source_run="r0", age_s=3.0, saved_s=1.0
         )
-    if name is N.SUBMITTED or (name is N.CANCELLING and visit.started_at is None):
+        if v.index < 0:
+            yield lambda n: ev.MapOpened(at=at, visit=v)
+    if name is N.PENDING and v in story.judges and not visit.judged:
+        yield lambda n: ev.TriggerJudged(at=at, visit=v, passed=bool(n % 3))
+    if name is N.RESUMING and v in story.resolves:
+        yield lambda n: ev.KeyResolved(at=at, visit=v, key=f"k{n}", reason=WHY)
+    if visit.width is not None and not visit.state.final and visit.width > 1:
+        yield lambda n: ev.MapSealed(at=at, visit=v)
+    if name is N.SUBMITTED or (name is N.CANCELLING and visit.started_at is None and visit.width is None):
         yield lambda n: ev.BodyEntered(at=at, visit=v, token=visit.token)
-    for kind in (ev.BodyReturned, ev.BodyRaised, ev.BodySkipped, ev.BodyCancelled):
-        if name in (N.RUNNING, N.CANCELLING) or (name is N.SUBMITTED and kind is ev.BodyCancelled):
+    for kind in ev.BODY_ENDS:
+        has_body = name in (N.RUNNING, N.CANCELLING) and visit.width is None
+        if has_body or (name is N.SUBMITTED and kind is ev.BodyCancelled):
             yield lambda n, k=kind: end_of_body(k, v, visit.token, at, n)
         if visit.token > 1 and (name, kind) in MOVES:
             yield lambda n, k=kind: end_of_body(k, v, visit.token - 1, at)
@@ -153,11 +175,16 @@ def end_of_body(kind: type[ev.TaskEvent], visit: VisitId, token: int, at: float 
     """An event of this kind about a body, under this permission."""
     if kind is ev.BodyRaised:
         return ev.BodyRaised(at=at, visit=visit, token=token, error=TIMEOUT if n % 2 else ERROR)
+    if kind is ev.BodyDeferred:
+        return ev.BodyDeferred(at=at, visit=visit, token=token, due=at + 3)
+    if kind is ev.BodyPaused:
+        times = {"until": at + 5.0} if n % 3 == 1 else {"limit": at + 5.0} if n % 3 == 2 else {}
+        return ev.BodyPaused(at=at, visit=visit, token=token, message="look", form={"ok": "bool"}, **times)
     return kind(at=at, visit=visit, token=token)
 
 
 def _wishes(visit: Visit, at: float) -> Iterable[Action]:
-    for kind in (ev.CancelRequested, ev.SkipRequested, ev.TaskInvalidated, ev.WorkerLost):
+    for kind in (ev.CancelRequested, ev.SkipRequested, ev.TaskInvalidated, ev.WorkerLost, ev.VisitApproved):
         if (visit.state.name, kind) in MOVES and not (visit.state.final and visit.version > 6):
             yield lambda n, k=kind: k(at=at, visit=visit.id, actor="ann")
     if visit.token:

@@ -8,7 +8,8 @@ from dataclasses import fields
 import pytest
 
 from prefect_nb.core import events as ev
-from prefect_nb.core.policy import Cache, Retry
+from prefect_nb.core import wire
+from prefect_nb.core.policy import Cache, Retry, Trigger
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 
@@ -24,6 +25,10 @@ SPEC = TaskSpec(
     env=("REGION",),
     after=("a",),
     tags=("slow", "nightly"),
+    trigger=Trigger("some_failed", at_least=1, at_most=0.5),
+    skip_with_upstream=False,
+    approve=True,
+    once=True,
 )
 ERROR = ev.ErrorInfo("KeyError", "'x'", ("KeyError", "LookupError"), "line 1\nline 2", "timeout", False)
 WHY = Reason(ReasonCode.HELPER, "parse", (("helper parse", "changed"),))
@@ -42,6 +47,12 @@ EVENTS = [
     ev.BodyRaised(at=1.0, visit=A, token=1, error=ERROR, retryable=False),
     ev.BodySkipped(at=1.0, visit=A, token=1, message="no data"),
     ev.BodyCancelled(at=1.0, visit=A, token=1, message="by ann"),
+    ev.BodyPaused(at=1.0, visit=A, token=1, message="look", until=9.5, limit=10.0, form={"ok": "bool"}),
+    ev.BodyDeferred(at=1.0, visit=A, token=1, due=9.0, message="not yet"),
+    ev.VisitApproved(at=1.0, visit=A, actor="ann", note="fine", value={"ok": True}),
+    ev.TriggerJudged(at=1.0, visit=A, passed=False, message="no"),
+    ev.MapOpened(at=1.0, visit=A),
+    ev.MapSealed(at=1.0, visit=A),
     ev.LateResultRefused(at=1.0, visit=A, token=0),
     ev.TimerFired(at=1.0, visit=A, token=1, kind="retry"),
     ev.CancelRequested(at=1.0, visit=A, message="enough", actor="ann"),
@@ -54,7 +65,7 @@ EVENTS = [
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: type(e).__name__)
 def test_round_trip(event: ev.Event) -> None:
     """Every event is itself again after JSON, types included."""
-    back = ev.from_plain(json.loads(json.dumps(ev.to_plain(event))))
+    back = wire.from_plain(json.loads(json.dumps(wire.to_plain(event))))
     assert back == event
     assert all(type(getattr(back, f.name)) is type(getattr(event, f.name)) for f in fields(event))
 
@@ -63,12 +74,12 @@ def test_every_event_is_on_the_list() -> None:
     """No event class was forgotten here, nor on the wire."""
     classes = [getattr(ev, name) for name in ev.__all__]
     kinds = {c.__name__ for c in classes if isinstance(c, type) and issubclass(c, ev.Event)}
-    assert {type(e).__name__ for e in EVENTS} == kinds - {"Event", "RunEvent", "TaskEvent"}
+    assert {type(e).__name__ for e in EVENTS} == kinds - {"Event", "RunEvent", "TaskEvent", "BodyEnd"}
 
 
 def test_defaults_stay_off_the_wire() -> None:
     """A small event is a small row."""
-    assert ev.to_plain(ev.SkipRequested(at=1.0, visit=A)) == {
+    assert wire.to_plain(ev.SkipRequested(at=1.0, visit=A)) == {
         "kind!": "SkipRequested",
         "at": 1.0,
         "visit": ["a", 1, -1],
@@ -78,4 +89,4 @@ def test_defaults_stay_off_the_wire() -> None:
 def test_an_unknown_event_is_a_key_error() -> None:
     """A store that a newer version wrote is noticed."""
     with pytest.raises(KeyError):
-        ev.from_plain({"kind!": "TaskTeleported", "at": 1.0})
+        wire.from_plain({"kind!": "TaskTeleported", "at": 1.0})

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from prefect_nb.core.events import RunCancelRequested
+from prefect_nb.core.policy import Trigger
 from prefect_nb.core.rollup import rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import TaskSpec, VisitId
@@ -23,7 +24,9 @@ def run_of(*names: StateName, before: StateName = N.RUNNING, **flags: Any) -> Ru
         visit = Visit(VisitId(f"t{number}"), TaskSpec(f"t{number}"), State(name, 1.0), 0.0)
         tally = {**run.tally, name: run.tally.get(name, 0) + 1}
         run = evolved(run, visits=run.visits.put(visit.id, visit), latest=run.latest.put(visit.id.task, visit.id))
-        run = evolved(run, tally=tally, active=run.active + (not name.final))
+        stuck = name in (N.PAUSED, N.SUSPENDED, N.PENDING, N.MAPPED)
+        counts = {"active": run.active + (not name.final), "stuck": run.stuck + stuck}
+        run = evolved(run, tally=tally, paused=run.paused + (name in (N.PAUSED, N.SUSPENDED)), **counts)
     return run
 
 
@@ -77,3 +80,53 @@ def test_a_jump_off_the_table_is_a_fault() -> None:
     """A successful run cannot begin to run again."""
     with pytest.raises(IllegalTransition, match="cannot go from Success to Running"):
         rolled_up(run_of(N.RUNNING, before=N.SUCCESS), RunCancelRequested(at=9.0))
+
+
+def chain(*rows: tuple[str, StateName, str, tuple[str, ...]]) -> Run:
+    """A closed run from rows of (task, state, trigger, upstream)."""
+    run = evolved(Run(), id="r1", state=State(N.RUNNING, 0.0), closed=True)
+    for task, name, trigger, upstream in rows:
+        spec = TaskSpec(task, trigger=Trigger(trigger))
+        visit = Visit(VisitId(task), spec, State(name, 1.0), 0.0, upstream=tuple(VisitId(u) for u in upstream))
+        tally = {**run.tally, name: run.tally.get(name, 0) + 1}
+        run = evolved(run, visits=run.visits.put(visit.id, visit), latest=run.latest.put(task, visit.id), tally=tally)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("rows", "label", "message"),
+    [
+        ([("a", N.FAILED, "all_successful", ()), ("b", N.SUCCESS, "any_failed", ("a",))], "Success", ""),
+        ([("a", N.FAILED, "all_successful", ()), ("b", N.SKIPPED, "any_failed", ("a",))], "Failed", "a Failed"),
+        (
+            [("a", N.FAILED, "all_successful", ()), ("b", N.FAILED, "any_failed", ("a",))],
+            "Failed",
+            "a Failed, b Failed",
+        ),
+        (
+            [
+                ("a", N.FAILED, "all_successful", ()),
+                ("b", N.TRIGGER_FAILED, "all_successful", ("a",)),
+                ("c", N.SUCCESS, "all_finished", ("b",)),
+            ],
+            "Success",
+            "",
+        ),
+        (
+            [
+                ("a", N.FAILED, "all_successful", ()),
+                ("b", N.SUCCESS, "all_finished", ("a",)),
+                ("c", N.TRIGGER_FAILED, "all_successful", ("a",)),
+            ],
+            "Failed",
+            "c TriggerFailed",
+        ),
+        ([("a", N.SUCCESS, "all_successful", ()), ("b", N.FAILED, "all_successful", ())], "Failed", "b Failed"),
+    ],
+)
+def test_a_failure_is_answered_for_only_by_who_heeds_it(
+    rows: list[tuple[str, StateName, str, tuple[str, ...]]], label: str, message: str
+) -> None:
+    """A task that ran because of a failure answers for it; a failure with nobody to answer fails the run."""
+    run = rolled_up(chain(*rows), RunCancelRequested(at=9.0))
+    assert (run.state.label, run.state.message) == (label, message)

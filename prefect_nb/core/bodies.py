@@ -1,0 +1,144 @@
+"""How a visit moves by what its body answers: that it began, and the one way in which it ended.
+
+Every answer quotes the permission under which the body runs; an older one changes nothing.
+"""
+
+from __future__ import annotations
+
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import ClearTimer, Interrupt, SetTimer
+from prefect_nb.core.moved import Handler, Move, moved_to, pause_timers
+from prefect_nb.core.run import Run, Visit, evolved
+from prefect_nb.core.states import StateName
+from prefect_nb.errors import IllegalTransition
+
+__all__ = ["BODY_MOVES"]
+
+N = StateName
+
+
+def _entered(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyEntered)
+    if event.token != visit.token:
+        return visit, ()
+    started = event.at if visit.started_at is None else visit.started_at
+    message = f"attempt {visit.attempt}/{visit.attempts}" if visit.attempts > 1 else ""
+    running = moved_to(visit, N.RUNNING, event, message, started_at=started)
+    if visit.spec.timeout is None:
+        return running, ()
+    return running, (SetTimer(visit.id, visit.token, "timeout", event.at + visit.spec.timeout),)
+
+
+def _entered_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """The first interrupt found no body; this one does."""
+    assert isinstance(event, ev.BodyEntered)
+    if event.token != visit.token:
+        return visit, ()
+    started = event.at if visit.started_at is None else visit.started_at
+    return evolved(visit, started_at=started), (Interrupt(visit.id, visit.token, "cancel"),)
+
+
+def _late(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """An end of an attempt that ended before changes nothing; one of an attempt that never began is a fault."""
+    assert isinstance(event, ev.BodyEnd)
+    if event.token < visit.token or visit.state.name is not N.SUBMITTED:
+        return visit, ()
+    raise IllegalTransition(
+        f"{visit.id} is {visit.state.label}: its body has not begun under this permission", visit=visit.id, event=event
+    )
+
+
+def _returned(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyReturned)
+    if event.token != visit.token:
+        return visit, ()
+    message = "finished before it could be stopped" if visit.state.name is N.CANCELLING else event.note
+    return moved_to(visit, N.SUCCESS, event, message, result=event.result, note=event.note, error=None), ()
+
+
+def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyRaised)
+    if event.token != visit.token:
+        return visit, ()
+    error, retry = event.error, visit.spec.retry
+    summary = f"{error.type}: {error.message}".splitlines()[0][:200] if error.message else error.type
+    if event.retryable and retry.allows(visit.attempt - visit.asked, error.types):
+        due = event.at + retry.wait(visit.attempt - visit.asked, f"{run.id}/{visit.id}")
+        data = {"due": due, "next_attempt": visit.attempt + 1}
+        waiting = moved_to(visit, N.RETRYING, event, summary, data, error=error)
+        return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", due))
+    if error.kind == "timeout":
+        limit = "its limit" if visit.spec.timeout is None else f"{visit.spec.timeout:g} s"
+        how = "stopped" if error.hard else "soft: the body was not stopped"
+        return moved_to(visit, N.TIMED_OUT, event, f"over {limit}, {how}", {"hard": error.hard}, error=error), ()
+    return moved_to(visit, N.FAILED, event, summary, error=error), ()
+
+
+def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyRaised)
+    if event.token != visit.token:
+        return visit, ()
+    told = f"{visit.state.message}; it raised {event.error.type} while stopping".lstrip("; ")
+    return moved_to(visit, N.CANCELLED, event, told, error=event.error), ()
+
+
+def _skipped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodySkipped)
+    if event.token != visit.token:
+        return visit, ()
+    return moved_to(visit, N.SKIPPED, event, event.message), ()
+
+
+def _paused(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyPaused)
+    if event.token != visit.token:
+        return visit, ()
+    data = {"wants": "answer" if event.form else "approval", "form": dict(event.form), "until": event.until}
+    paused = moved_to(visit, N.PAUSED, event, event.message, {**data, "limit": event.limit}, approval=None)
+    return paused, (ClearTimer(visit.id), *pause_timers(paused))
+
+
+def _deferred(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyDeferred)
+    if event.token != visit.token:
+        return visit, ()
+    data = {"due": event.due, "next_attempt": visit.attempt + 1}
+    waiting = moved_to(
+        visit, N.RETRYING, event, event.message or "asked to be tried again", data, asked=visit.asked + 1
+    )
+    return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", event.due))
+
+
+def _gave_up_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """The body wanted to wait, but it had been asked to stop."""
+    assert isinstance(event, ev.BodyPaused | ev.BodyDeferred)
+    if event.token != visit.token:
+        return visit, ()
+    return moved_to(visit, N.CANCELLED, event, visit.state.message), ()
+
+
+def _stopped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BodyCancelled)
+    if event.token != visit.token:
+        return visit, ()
+    return moved_to(visit, N.CANCELLED, event, visit.state.message or event.message or f"by {event.actor}"), ()
+
+
+_CAN_END = (N.RUNNING, N.CANCELLING)
+BODY_MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
+    (N.SUBMITTED, ev.BodyEntered): _entered,
+    (N.CANCELLING, ev.BodyEntered): _entered_while_cancelling,
+    (N.RUNNING, ev.BodyRaised): _raised,
+    (N.RUNNING, ev.BodyPaused): _paused,
+    (N.RUNNING, ev.BodyDeferred): _deferred,
+    (N.CANCELLING, ev.BodyRaised): _raised_while_cancelling,
+    (N.CANCELLING, ev.BodyPaused): _gave_up_while_cancelling,
+    (N.CANCELLING, ev.BodyDeferred): _gave_up_while_cancelling,
+    (N.SUBMITTED, ev.BodyCancelled): _stopped,
+    **{(name, ev.BodyReturned): _returned for name in _CAN_END},
+    **{(name, ev.BodySkipped): _skipped for name in _CAN_END},
+    **{(name, ev.BodyCancelled): _stopped for name in _CAN_END},
+    **{(name, end): _late for name in (N.RETRYING, N.PAUSED, N.RESUMING) for end in ev.BODY_ENDS},
+    **{(N.SUBMITTED, end): _late for end in ev.BODY_ENDS if end is not ev.BodyCancelled},
+}
+"""(state, what the body answered) -> the move."""
