@@ -18,6 +18,8 @@ __all__ = [
     "Entry",
     "Expect",
     "LogChunk",
+    "Recalled",
+    "Recalls",
     "Receipt",
     "ResultRow",
     "RunRow",
@@ -180,6 +182,32 @@ class Usage:
     quota: int
     runs: int
     entries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """What a store holds of one code: the keys, and under each its entries (without parts), newest first.
+
+    An entry's small result comes with it. `complete` says that there are no others.
+    """
+
+    keys: frozenset[str]
+    entries: Callable[[str], list[tuple[Entry, ResultRow | None]]]
+    complete: bool
+
+
+@runtime_checkable
+class Recalls(Protocol):
+    """A store that gives everything it holds of one code at once, and tells when that may no longer hold."""
+
+    @property
+    def changes(self) -> int:
+        """Grows when another process wrote, and when something was declared unfit or dropped."""
+        ...
+
+    def recall(self, code_key: str, *, limit: int) -> Recalled:
+        """The newest entries of one code, at most `limit`; a bound on their bytes is the store's own."""
+        ...
 
 
 class Store(Protocol):

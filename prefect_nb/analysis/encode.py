@@ -18,7 +18,7 @@ from blake3 import blake3
 
 from prefect_nb.errors import Unhashable
 
-__all__ = ["CodeEncoder", "Encoder", "Fault", "Hasher", "digest", "leaf_list", "qualified"]
+__all__ = ["LEAVES", "CodeEncoder", "Encoder", "Fault", "Hasher", "digest", "leaf_list", "qualified"]
 
 Encoder = Callable[["Hasher", Any], bytes]
 
@@ -89,7 +89,7 @@ def _float(value: float) -> bytes:
     return b"f" + (_NAN if value != value else _double(value))
 
 
-_LEAVES: dict[type, Callable[[Any], bytes]] = {
+LEAVES: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda _: b"0",
     bool: lambda v: b"!" if v else b"?",
     int: lambda v: b"i%x;" % v,
@@ -100,6 +100,7 @@ _LEAVES: dict[type, Callable[[Any], bytes]] = {
     type(Ellipsis): lambda _: b".",
     type(NotImplemented): lambda _: b"/",
 }
+"""The encodings of values without parts, by exact type."""
 
 
 def leaf_list(values: list[Any], kind: type) -> bytes | None:
@@ -137,7 +138,7 @@ class Hasher:
 
     def encode(self, value: Any) -> bytes:
         """Self-delimiting canonical bytes of a value."""
-        leaf = _LEAVES.get(type(value))
+        leaf = LEAVES.get(type(value))
         return leaf(value) if leaf is not None else self._node(value)
 
     def hold(self, value: object) -> object:

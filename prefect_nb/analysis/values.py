@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
-from prefect_nb.analysis.encode import Fault, Hasher, digest
+from prefect_nb.analysis.encode import LEAVES, Fault, Hasher, digest
 from prefect_nb.analysis.forms import choose, register
 from prefect_nb.analysis.trace import Tracer
 
@@ -123,6 +123,9 @@ def fingerprint(value: object, memo: Memo | None = None) -> str:
     >>> fingerprint(1) == fingerprint(True), fingerprint({1, 2}) == fingerprint({2, 1})
     (False, True)
     """
+    leaf = LEAVES.get(type(value))
+    if leaf is not None:
+        return "b3-" + digest(leaf(value)).hex()
     tracer = Tracer()
     hasher = Hasher(tracer, choose, memo)
     try:

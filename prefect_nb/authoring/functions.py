@@ -7,12 +7,11 @@ plain call would. Where the extension is not loaded a task is just its function.
 from __future__ import annotations
 
 import functools
-import inspect
 import threading
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import FunctionType
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -22,21 +21,24 @@ from prefect_nb.analysis.reads import Observer
 from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring import hidden
 from prefect_nb.authoring.attempt import interrupter
+from prefect_nb.authoring.callkeys import Arguments, Binder, Stem
 from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import Capture, replay
-from prefect_nb.authoring.keys import Keyed, function_key, is_code, part_rows
+from prefect_nb.authoring.keys import Keyed, is_code, part_rows
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outputs import from_plain, to_plain
+from prefect_nb.authoring.recall import Past
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Resolve
+from prefect_nb.core.plan import Question, decide
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.engine.session import Attachments
 from prefect_nb.errors import PrefectNBError, ResultUnavailable, TaskCancelled, Unhashable
-from prefect_nb.protocols import Entry, LogChunk
+from prefect_nb.protocols import Entry, LogChunk, ResultRow
 from prefect_nb.wiring import now
 
 __all__ = ["Task"]
@@ -53,6 +55,7 @@ class _Call:
     caller: Caller
     visit: VisitId
     keyed: Keyed
+    rows: dict[str, ResultRow]
     desk: Desk = field(default_factory=lambda: Desk(waits_for_end=False))
 
 
@@ -60,8 +63,7 @@ class _Call:
 class _Known:
     """The code of a function as it was last followed, and the globals on which that rests."""
 
-    parts: tuple[tuple[str, str, str], ...]
-    problem: str
+    stem: Stem
     watched: tuple[tuple[dict[str, Any], str, Any], ...]
 
 
@@ -79,9 +81,11 @@ class Task(Generic[P, R]):
     def __init__(self, function: Callable[P, R], spec: TaskSpec) -> None:
         self.function = function
         self.spec = spec
-        self._signature = inspect.signature(function)
+        self._binder = Binder(function)
         self._known: _Known | None = None
         self._verdicts: dict[str, Verdict] = {}
+        self._past: Past | None = None
+        self._new = Finding(decide(Question(spec, key="any", pure=True)).reason)  # where no earlier call is known
         functools.update_wrapper(self, function)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -94,9 +98,7 @@ class Task(Generic[P, R]):
             caller = Caller(flow, None)
         if caller is None:
             return self.function(*args, **kwargs)
-        bound = self._signature.bind(*args, **kwargs)
-        bound.apply_defaults()
-        return self._visit(caller, bound)
+        return self._visit(caller, self._binder.bind(args, kwargs))
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
@@ -109,10 +111,10 @@ class Task(Generic[P, R]):
 
     # --- one call ----------------------------------------------------------------------------------------------------
 
-    def _visit(self, caller: Caller, bound: inspect.BoundArguments) -> R:
+    def _visit(self, caller: Caller, bound: Arguments) -> R:
         call = self._identify(caller, bound)
-        flow, session = call.flow, call.flow.session
-        finding = look_up(flow, self.spec, call.keyed, Wish())
+        session = call.flow.session
+        finding = self._find(call)
         session.sit(call.visit, call.desk)
         try:
             return self._go(call, finding, bound)
@@ -121,7 +123,7 @@ class Task(Generic[P, R]):
                 session.abandon(call.visit, "its caller was interrupted")
             raise
 
-    def _go(self, call: _Call, finding: Finding | Found, bound: inspect.BoundArguments) -> R:
+    def _go(self, call: _Call, finding: Finding | Found, bound: Arguments) -> R:
         session, caller, desk = call.flow.session, call.caller, call.desk
         planned = ev.TaskPlanned(
             at=now(), visit=call.visit, spec=self.spec, parent=caller.visit, cell=caller.cell or None
@@ -131,11 +133,14 @@ class Task(Generic[P, R]):
                 return self._reuse(call, finding, planned)  # type: ignore[no-any-return]
             except ResultUnavailable as error:
                 finding = finding.without(error.message)
-        session.post(planned, ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason))
+        resolved = ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason)
         # The first permission of a new visit is known, so entry runs ahead of the engine; later ones are waited for.
         order: Order = Enter(call.visit, token=1, attempt=1)
+        before: tuple[ev.TaskEvent, ...] = (planned, resolved)
         while True:
             assert isinstance(order, Enter)
+            session.post(*before, ev.BodyEntered(at=now(), visit=call.visit, token=order.token))
+            before = ()
             outcome = self._attempt(call, order, bound)
             if outcome.error is None:
                 return outcome.value  # type: ignore[no-any-return]
@@ -150,7 +155,7 @@ class Task(Generic[P, R]):
                     raise TaskCancelled(f"{call.visit.task} was cancelled", hint=state.message) from outcome.error
                 raise outcome.error
 
-    def _identify(self, caller: Caller, bound: inspect.BoundArguments) -> _Call:
+    def _identify(self, caller: Caller, bound: Arguments) -> _Call:
         flow = caller.flow
         prefix = f"{caller.visit.task}." if caller.visit is not None else ""
         name = prefix + self.spec.name
@@ -158,27 +163,44 @@ class Task(Generic[P, R]):
             visit = VisitId(name, caller.visit.visit, caller.number(name))
         else:
             visit = VisitId(name, flow.number_call(name))
-        parts, problem = self._code(flow)
-        keyed = function_key(parts, bound.arguments, fingerprint, self.spec.version)
-        if problem:
-            keyed = replace(keyed, key="", uncacheable=problem)
-        return _Call(flow, caller, visit, keyed)
+        return _Call(flow, caller, visit, self._code(flow).key(bound.named), {})
 
-    def _code(self, flow: LiveFlow) -> tuple[tuple[tuple[str, str, str], ...], str]:
-        """The parts of the function's own key; computed again when a global that it looks up was bound anew."""
+    def _find(self, call: _Call) -> Finding | Found:
+        """An earlier call that fits, or why there is none."""
+        flow, keyed = call.flow, call.keyed
+        if not keyed.key:
+            return look_up(flow, self.spec, keyed, Wish(), ())
+        earlier = self._calls_before(flow, keyed).earlier(keyed.key, now())
+        if not earlier:
+            return self._new
+        call.rows.update((entry.result, row) for entry, row in earlier if row is not None)
+        return look_up(flow, self.spec, keyed, Wish(), [entry for entry, _ in earlier])
+
+    def _calls_before(self, flow: LiveFlow, keyed: Keyed) -> Past:
+        past = self._past
+        if past is None or past.code_key != keyed.code_key or past.store is not flow.store:
+            past = self._past = Past(flow.store, keyed.code_key)
+        return past
+
+    def _code(self, flow: LiveFlow) -> Stem:
+        """What the function's keys begin with; computed again when a global that it looks up was bound anew."""
         known = self._known
-        if known is not None and all(space.get(name) is value for space, name, value in known.watched):
-            return known.parts, known.problem
+        if known is not None:
+            for space, name, value in known.watched:
+                if space.get(name) is not value:
+                    break
+            else:
+                return known.stem
         function = cast(FunctionType, self.function)
         reached = reach((self.spec.name,), {self.spec.name: function}, project_root=flow.place.root)
         problem = str(reached.problems[0]) if reached.problems else ""
-        parts = part_rows(reached.parts)
+        stem = Stem(part_rows(reached.parts), self.spec.version, problem)
         space = function.__globals__
         watched = tuple((space, n, space.get(n)) for n in reached.late_names)
         steady = all(value is None or is_code(value) or is_immutable(value) for _, _, value in watched)
         local = any(part.kind == "module" for part in reached.parts)
-        self._known = _Known(parts, problem, watched) if steady and not local else None
-        return parts, problem
+        self._known = _Known(stem, watched) if steady and not local else None
+        return stem
 
     def _verdict(self, call: _Call) -> Verdict:
         """Whether the body is pure; the same for the same code."""
@@ -190,7 +212,7 @@ class Task(Generic[P, R]):
 
     def _reuse(self, call: _Call, found: Found, planned: ev.TaskPlanned) -> Any:
         flow = call.flow
-        stored = flow.vault.load(found.result, namespace=flow.shell.user_ns)
+        stored = flow.vault.load(found.result, namespace=flow.shell.user_ns, row=call.rows.get(found.result))
         if not isinstance(stored, dict) or "call" not in stored:
             raise ResultUnavailable("it is not the result of a call")
         flow.session.post(planned, found.event(call.visit, call.keyed.key, stored["cost_s"]))
@@ -198,9 +220,8 @@ class Task(Generic[P, R]):
         replay(from_plain(stored["outputs"]), flow.shell)
         return stored["call"]
 
-    def _attempt(self, call: _Call, order: Enter, bound: inspect.BoundArguments) -> _Ended:
+    def _attempt(self, call: _Call, order: Enter, bound: Arguments) -> _Ended:
         flow, session, visit = call.flow, call.flow.session, call.visit
-        session.post(ev.BodyEntered(at=now(), visit=visit, token=order.token))
         verdict = self._verdict(call)
         plain = verdict.pure and not (verdict.reads_files or verdict.uses_random or verdict.environment)
         observer = None if plain else Observer(ignore=(flow.place.folder,), environment=verdict.environment)
@@ -227,9 +248,11 @@ class Task(Generic[P, R]):
         note, address, attachments = self._record(call, stored, observer, bound)
         returned = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=address, note=note)
         session.post(returned, attachments=attachments)
+        for entry in attachments.entries:
+            self._calls_before(flow, call.keyed).learned(entry, attachments.results[0])
         return _Ended(value, None)
 
-    def _body(self, call: _Call, bound: inspect.BoundArguments) -> R:
+    def _body(self, call: _Call, bound: Arguments) -> R:
         """Call the function; in the main thread, where interrupts arrive, so that it can be stopped."""
         if threading.current_thread() is not threading.main_thread():
             return self.function(*bound.args, **bound.kwargs)
@@ -251,7 +274,7 @@ class Task(Generic[P, R]):
             call.desk.interrupt = None
 
     def _record(
-        self, call: _Call, stored: dict[str, Any], observer: Observer | None, bound: inspect.BoundArguments
+        self, call: _Call, stored: dict[str, Any], observer: Observer | None, bound: Arguments
     ) -> tuple[str, str, Attachments]:
         """Write a success down: a note why it is not reusable, its address, and what goes into the commit."""
         flow, keyed = call.flow, call.keyed
@@ -276,7 +299,6 @@ class Task(Generic[P, R]):
             manifest=_manifest(self._verdict(call), observer),
             parts=keyed.parts,
         )
-        flow.learned(keyed.code_key, keyed.key)
         return "", address, Attachments(results=(row,), entries=(entry,))
 
 
@@ -295,10 +317,10 @@ class _Ended:
     error: BaseException | None
 
 
-def _changed_argument(keyed: Keyed, bound: inspect.BoundArguments) -> str:
+def _changed_argument(keyed: Keyed, bound: Arguments) -> str:
     """An argument that the body changed in place, which a reused result would not do."""
     before = {name: digest for kind, name, digest in keyed.parts if kind == "input"}
-    for name, value in bound.arguments.items():
+    for name, value in bound.named.items():
         if is_immutable(value):
             continue
         try:

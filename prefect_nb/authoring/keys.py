@@ -6,10 +6,9 @@ A key names its parts, so that a miss can say which of them changed. Knows analy
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
@@ -21,7 +20,7 @@ from prefect_nb.authoring.sharing import is_code
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import Unhashable
 
-__all__ = ["Keyed", "Place", "cell_key", "combine", "function_key", "is_code", "part_rows"]
+__all__ = ["Keyed", "Place", "cell_key", "combine", "framed", "is_code", "part_rows"]
 
 SCHEMA = "1"
 _KINDS = {"distribution": "package", "code": "code"}
@@ -72,12 +71,16 @@ class Place:
 
 def combine(parts: Iterable[tuple[str, str, str]]) -> str:
     """One digest over named parts; every text is length-prefixed, so no two lists collide."""
-    hasher = blake3()
-    for part in parts:
-        for text in part:
-            raw = text.encode("utf-8", "surrogatepass")
-            hasher.update(len(raw).to_bytes(4, "big") + raw)
-    return "b3-" + hasher.hexdigest(length=20)
+    return "b3-" + blake3(b"".join(map(framed, parts))).hexdigest(length=20)
+
+
+def framed(part: tuple[str, str, str]) -> bytes:
+    """A named part as bytes that end where they say."""
+    pieces: list[bytes] = []
+    for text in part:
+        raw = text.encode("utf-8", "surrogatepass")
+        pieces += len(raw).to_bytes(4, "big"), raw
+    return b"".join(pieces)
 
 
 def part_rows(parts: Iterable[Part]) -> tuple[tuple[str, str, str], ...]:
@@ -125,18 +128,3 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, place: Plac
         problems.append(f"{', '.join(sorted(names.history))} is history, not data; assign it to a name")
     code_key = combine(p for p in parts if p[0] in ("code", "python"))
     return Keyed("" if problems else combine(parts), code_key, tuple(parts), "; ".join(problems))
-
-
-def function_key(
-    parts: tuple[tuple[str, str, str], ...], arguments: Mapping[str, Any], digest: Any, options: str
-) -> Keyed:
-    """The key of a function call, from the parts of its code and its arguments by name."""
-    rows = list(parts)
-    if options:
-        rows.append(("option", "--version", options))
-    for name, value in arguments.items():
-        try:
-            rows.append(("input", name, digest(value)))
-        except Unhashable as error:
-            return Keyed("", combine(parts), tuple(rows), f"{name}: {error.message}")
-    return Keyed(combine(rows), combine(parts), tuple(rows), "")

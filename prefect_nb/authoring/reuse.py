@@ -5,7 +5,7 @@ The decision itself is made by :func:`prefect_nb.core.plan.decide`; this room on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,12 +117,14 @@ def key_now(flow: LiveFlow, cell: CellInfo) -> Keyed:
     return cell_key(cell.code, names, spec, flow.ns, Place(flow.place.root, learned, beside, below))
 
 
-def look_up(flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish) -> Finding | Found:
-    """Ask for earlier results of this key, check what they had read, and decide."""
+def look_up(
+    flow: LiveFlow, spec: TaskSpec, keyed: Keyed, wish: Wish, entries: Sequence[Entry] | None = None
+) -> Finding | Found:
+    """Ask for earlier results of this key (or take `entries` for them), check what they had read, and decide."""
     at = now()
-    entries = flow.entries(keyed.code_key, keyed.key)
+    entries = flow.entries(keyed.code_key, keyed.key) if entries is None else entries
     candidates, impure = [], ""
-    named = declarations(flow, spec)
+    named = declarations(flow, spec) if spec.files or spec.env else []
     for entry in entries:
         because = next((str(m["name"]) for m in entry.manifest if m["kind"] == "impure"), "")
         change, kind = changed_reads(entry.manifest)

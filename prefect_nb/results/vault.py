@@ -76,8 +76,13 @@ class Vault:
             self._remember(row)
         return sealed.address, row
 
-    def load(self, digest: str, *, namespace: Mapping[str, Any]) -> object:
+    def load(self, digest: str, *, namespace: Mapping[str, Any], row: ResultRow | None = None) -> object:
         """The value again; arrays are mapped from the file, and writing to them changes nobody else's.
+
+        Parameters
+        ----------
+        row : ResultRow, optional
+            Its row, where that is known.
 
         Raises
         ------
@@ -85,7 +90,7 @@ class Vault:
             If it is missing, evicted, damaged (its file is set aside), signed with another key, or needs a definition
             that the namespace lacks.
         """
-        row = self._recent.get(digest) or self._store.result(digest)
+        row = row or self._recent.get(digest) or self._store.result(digest)
         if row is None:
             raise ResultUnavailable(
                 f"there is no stored result {digest[:12]}", hint="it was evicted; run the task again", digest=digest

@@ -71,6 +71,7 @@ class OwnerClient:
         self._arguments = [directory, os.urandom(8).hex(), str(os.getpid()), results]
         self._on_signal = on_signal
         self._on_restart = on_restart
+        self.changes = 0  # how often the owner said that somebody else wrote, or was started anew
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -203,6 +204,7 @@ class OwnerClient:
                         path=self._directory,
                     )
                 self._process, self.network, self._unpacker = self._start()
+                self.changes += 1
             except StoreError as error:
                 self._broken = error
                 lost, self._pending = list(self._pending.values()), {}
@@ -288,6 +290,9 @@ class OwnerClient:
     def _deliver(self, n: int, status: str, payload: Any) -> None:
         if status == "signal":
             self._on_signal(payload)
+            return
+        if status == "changed":
+            self.changes += 1
             return
         with self._lock:
             self._fruitless = 0

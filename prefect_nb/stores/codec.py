@@ -14,7 +14,7 @@ from prefect_nb import errors
 from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.wire import from_plain, to_plain
-from prefect_nb.protocols import Commit, Entry, LogChunk, Receipt, ResultRow, RunRow, Signal, VisitRow
+from prefect_nb.protocols import Commit, Entry, LogChunk, Recalled, Receipt, ResultRow, RunRow, Signal, VisitRow
 
 __all__ = [
     "answer_from_wire",
@@ -24,6 +24,7 @@ __all__ = [
     "error_from_wire",
     "event_from_wire",
     "log_from_wire",
+    "recalled_from_wire",
     "result_from_wire",
     "run_from_wire",
     "signal_from_wire",
@@ -191,6 +192,22 @@ def entry_from_wire(row: Any) -> Entry:
     parts = tuple((kind, name, digest) for kind, name, digest in _read(row[9]))
     values: tuple[Any, ...] = (*row[:8], tuple(_read(row[8])), parts, bool(row[10]))
     return Entry(*values)
+
+
+def recalled_from_wire(answer: tuple[list[Any], bool]) -> Recalled:
+    """One code's entries by key, to be made when they are asked for: most never are."""
+    rows, complete = answer
+    by_key: dict[str, list[Any]] = {}
+    for row in rows:
+        by_key.setdefault(row[0], []).append(row)
+
+    def entries(key: str) -> list[tuple[Entry, ResultRow | None]]:
+        return [
+            (entry_from_wire(row[:11]), None if row[13] is None else ResultRow(row[5], *row[11:]))
+            for row in by_key.get(key, ())
+        ]
+
+    return Recalled(frozenset(by_key), entries, complete)
 
 
 def result_from_wire(row: tuple[Any, ...] | None) -> ResultRow | None:

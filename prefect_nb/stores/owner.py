@@ -137,8 +137,11 @@ class Owner:
                 self._told = str(error)
                 print(error, file=sys.stderr, flush=True)
             return
-        if wishes:
-            self._send([(0, "signal", row) for row in wishes])
+        news: list[Any] = [(0, "signal", row) for row in wishes]
+        if self._session.stirred():
+            news.append((0, "changed", None))
+        if news:
+            self._send(news)
 
     def _send(self, answers: list[Any]) -> None:
         rest = memoryview(pack(answers))

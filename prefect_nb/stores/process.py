@@ -10,7 +10,7 @@ import atexit
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -43,6 +43,7 @@ class ProcessStore(RowStore):
         self._quota = quota
         self._live = Liveness(self._directory)
         self._workers: list[str] = []
+        self._undone = 0
         self._watches: dict[str, int] = {}
         self._callbacks: dict[str, Callable[[Signal], None]] = {}
         self._wishes: SimpleQueue[Signal | None] = SimpleQueue()
@@ -58,6 +59,23 @@ class ProcessStore(RowStore):
     def owner_pid(self) -> int:
         """The process id of the owner, for the doctor."""
         return self._client.pid
+
+    @property
+    def changes(self) -> int:
+        """Grows when another process wrote, and when something was declared unfit or dropped."""
+        return self._client.changes + self._undone
+
+    def invalidate(self, key: str) -> int:
+        """Mark the entries of a key unfit; how many."""
+        found = super().invalidate(key)
+        self._undone += 1
+        return found
+
+    def evict(self, need: int = 0) -> Sequence[str]:
+        """Drop results until `need` bytes fit under the quota, cheapest to recompute per byte first; their digests."""
+        dropped = super().evict(need)
+        self._undone += bool(dropped)
+        return dropped
 
     def _ask(self, op: str, *args: Any) -> Any:
         return self._client.ask(op, args)

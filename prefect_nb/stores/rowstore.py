@@ -13,7 +13,7 @@ from typing import Any
 
 from prefect_nb.core.events import Event
 from prefect_nb.errors import StoreError
-from prefect_nb.protocols import Entry, LogChunk, ResultRow, RunRow, Signal, Usage, VisitRow
+from prefect_nb.protocols import Entry, LogChunk, Recalled, ResultRow, RunRow, Signal, Usage, VisitRow
 from prefect_nb.stores import codec
 from prefect_nb.stores.place import identity, process_runs
 
@@ -148,6 +148,10 @@ class RowStore:
     ) -> list[Entry]:
         """Reusable results by key or code key, or by flow and task for explanations; newest first."""
         return [codec.entry_from_wire(row) for row in self._ask("entries", key, code_key, task, flow, limit)]
+
+    def recall(self, code_key: str, *, limit: int) -> Recalled:
+        """One code's newest entries with their small results, at most `limit` and some 16 MiB of them."""
+        return codec.recalled_from_wire(self._ask("recall", code_key, limit))
 
     def invalidate(self, key: str) -> int:
         """Mark the entries of a key unfit; how many."""

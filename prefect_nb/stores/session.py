@@ -55,14 +55,25 @@ class Session:
         self._used: dict[str, float] = {}
         self._watched: dict[str, int] = {}
         self._version = -1
+        self._seen = -1
+        self._stirred = False
         self._next_beat = 0.0
 
     def write(self, batch: Sequence[tuple[int, str, tuple[Any, ...]]]) -> list[Answer]:
         """Apply numbered operations in one transaction; see :meth:`Database.write`."""
         answers = self._database.write(self._name, [(n, op, self._prepared(op, args)) for n, op, args in batch])
-        if any(op in ("signal", "take_run") for _, op, _ in batch):
-            self._version = -1
+        for (_, op, args), (_, status, _) in zip(batch, answers, strict=True):
+            if op in ("signal", "take_run"):
+                self._version = -1
+            elif op == "append" and status == "ok":
+                self._note_reuse(args[5])
         return answers
+
+    def _note_reuse(self, visits: Sequence[tuple[Any, ...]]) -> None:
+        """A result that a visit reused was used, whether it was asked for here or known in the kernel."""
+        for row in visits:
+            if row[21] is not None and row[13]:
+                self._used[row[13]] = time.time()
 
     def _prepared(self, op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
         if op != "open_worker":
@@ -105,6 +116,8 @@ class Session:
         if not self._watched:
             return []
         version = self._database.changed()
+        if version != self._seen:
+            self._seen, self._stirred = version, True
         if version == self._version:
             return []
         found: list[tuple[Any, ...]] = []
@@ -117,6 +130,11 @@ class Session:
                 found.extend(rows)
         self._version = version
         return found
+
+    def stirred(self) -> bool:
+        """Whether another connection wrote since this was asked last, as far as :meth:`poll` saw."""
+        stirred, self._stirred = self._stirred, False
+        return stirred
 
     def due(self) -> float:
         """Seconds until :meth:`tend` has something to do."""

@@ -15,6 +15,7 @@ from typing import Any
 __all__ = ["ENTRY_COLUMNS", "READS", "RUN_COLUMNS", "VISIT_COLUMNS", "WRITES", "Refused"]
 
 _ENTRIES_PER_KEY = 8
+_RECALLED = 16 << 20
 
 RUN_COLUMNS = (
     "run_id, flow, notebook, live, state, type, message, created_at, ended_at, worker, parameters, graph, version"
@@ -235,6 +236,23 @@ def entries(c: sqlite3.Connection, key: str, code_key: str, task: str, flow: str
     return c.execute(text, (*(value for _, value in wanted), limit)).fetchall()
 
 
+def recall(c: sqlite3.Connection, code_key: str, limit: int) -> tuple[list[Any], bool]:
+    """One code's entries without their parts, newest first, each with its small result; whether these are all."""
+    text = (
+        "SELECT e.key, e.code_key, e.task, e.flow, e.run, e.result, e.created_at, e.cost_s, e.manifest, '[]', "
+        "e.invalid, r.size, r.codec, r.inline, r.cost_s FROM entry e LEFT JOIN result r ON r.digest = e.result "
+        "AND r.inline NOT NULL WHERE e.code_key = ? ORDER BY e.id DESC LIMIT ?"
+    )
+    found: list[Any] = []
+    size = 0
+    for row in c.execute(text, (code_key, limit + 1)):
+        size += len(row[13] or b"") + len(row[8])
+        if len(found) == limit or size > _RECALLED:
+            return found, False
+        found.append(row)
+    return found, True
+
+
 def result(c: sqlite3.Connection, digest: str) -> Any:
     """A result's row."""
     return c.execute("SELECT digest, size, codec, inline, cost_s FROM result WHERE digest = ?", (digest,)).fetchone()
@@ -287,5 +305,5 @@ WRITES: dict[str, Callable[..., Any]] = {
     for f in (append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use, evict)
 }
 READS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (runs, run, visits, events, keys, entries, result, logs, worker, usage, wishes)
+    f.__name__: f for f in (runs, run, visits, events, keys, entries, recall, result, logs, worker, usage, wishes)
 }
