@@ -5,6 +5,7 @@ No test may read or write the user's Jupyter, IPython or prefect_nb directories,
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 PACKAGES = ("chromium", "fonts-dejavu-core")
 KEY = "5f" * 32
 """The signing key of every store that tests make: 32 bytes in hex."""
+
+LONGEST = ("browser", "notebooks", "apps", "kernel", "cells")
+"""The folders whose tests take longest, in the order in which they begin."""
 
 FOREIGN = ("PREFECT_NB_", "JUPYTER_", "IPYTHON", "JPY_", "MPLBACKEND", "MPLCONFIGDIR", "PYTHONWARNINGS")
 """What a developer's shell may have set and a test must not see."""
@@ -62,19 +66,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         shutil.rmtree(config.stash[HOME], ignore_errors=True)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Drive the browser last: its driver keeps an event loop running in the main thread, where cells run theirs."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+def pytest_xdist_auto_num_workers() -> int:
+    """How many tests ``-n auto`` runs at a time: real kernels and a browser want a core each, and some memory."""
+    return max(1, min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that all workers end together; the browser's tests stay with one worker."""
+    items.sort(key=_turn)
+    for item in items:
+        if config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("browser"):
+            item.add_marker(pytest.mark.xdist_group("browser"))
+
+
+def _turn(item: pytest.Item) -> int:
+    room = item.path.relative_to(Path(__file__).parent).parts[0]
+    return LONGEST.index(room) if room in LONGEST else len(LONGEST)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Look for a browser, and install one where we may, if a test drives one; no test's timeout pays for it."""
     if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):
         return
-    path, why = find_browser(), ""
-    if path is None:
-        why = install_browser()
+    why = ""
+    with (Path(tempfile.gettempdir()) / "prefect-nb-tests-browser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of several workers one installs it
         path = find_browser()
+        if path is None:
+            why = install_browser()
+            path = find_browser()
     session.config.stash[BROWSER] = path, why
 
 

@@ -370,7 +370,7 @@ MUTABLE = [[1], {}, set(), ([1],), np.zeros(1), pd.Series([1]), bytearray(b""), 
            [].append, MyInt(1), Point(1), functools.partial(int), types.SimpleNamespace(), io.StringIO()]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", IMMUTABLE, ids=repr)
+@pytest.mark.parametrize("value", IMMUTABLE, ids=lambda v: "function" if callable(v) else repr(v))
 def test_immutable(value: Any) -> None:
     """What running code cannot change need not be hashed again."""
     assert is_immutable(value)

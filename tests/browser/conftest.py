@@ -7,20 +7,23 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from lab_parts import CHROMIUM, Lab, Notebook, write
+from browser.lab_parts import CHROMIUM, Lab, Notebook, write
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def chromium(browser_path: str) -> Iterator[BrowserContext]:
-    """A headless Chromium that has to load JupyterLab once only."""
+    """A headless Chromium that has to load JupyterLab once only.
+
+    It ends with the last browser test: its driver keeps an event loop running in the main thread, where cells run theirs.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)
         yield browser.new_context(viewport={"width": 1400, "height": 900})
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The server of all tests."""
     server = Lab(tmp_path_factory.mktemp("lab"))
@@ -35,7 +38,7 @@ def lab(shared_lab: Lab) -> Iterator[Lab]:
     shared_lab.end_kernels()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_page(chromium: BrowserContext) -> Page:
     """The page of all tests that do not ask for another: JupyterLab is loaded once."""
     return chromium.new_page()

@@ -12,7 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from lab_parts import Lab, Notebook
+from browser.lab_parts import Lab, Notebook
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]

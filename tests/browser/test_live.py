@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from lab_parts import Notebook
+from browser.lab_parts import Notebook
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Notebook]
