@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from browser.lab_parts import CHROMIUM, Lab, Notebook, write
 from playwright.sync_api import BrowserContext, Page, sync_playwright
+
+from browser.lab_parts import CHROMIUM, Lab, Notebook, write
 
 
 @pytest.fixture(scope="package")
 def chromium(browser_path: str) -> Iterator[BrowserContext]:
     """A headless Chromium that has to load JupyterLab once only.
 
-    It ends with the last browser test: its driver keeps an event loop running in the main thread, where cells run theirs.
+    It ends with the last browser test: its driver keeps an event loop running in the main thread, where cells run
+    theirs.
     """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=browser_path, args=CHROMIUM)

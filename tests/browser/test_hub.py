@@ -15,6 +15,7 @@ from uuid import uuid4
 import nbformat
 import pytest
 from jupyter_client.manager import KernelManager
+
 from browser.lab_parts import ROOT, kernel_env, write
 
 pytestmark = pytest.mark.kernel

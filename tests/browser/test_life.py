@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+
 from browser.lab_parts import Lab, Notebook
 
 pytestmark = pytest.mark.browser

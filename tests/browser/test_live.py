@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+
 from browser.lab_parts import Notebook
 
 pytestmark = pytest.mark.browser
