@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
 __all__ = ["EDGES", "RUN_EDGES", "State", "StateName", "StateType"]
 
 
-class StateType(Enum):
-    """What logic looks at; the last four are final."""
+class StateType(StrEnum):
+    """What logic looks at; the last four are final. Each equals its text, so ``state.type == "FAILED"`` holds."""
+
+    __hash__ = str.__hash__
 
     SCHEDULED = "SCHEDULED"
     PENDING = "PENDING"
@@ -36,10 +38,10 @@ class StateType(Enum):
         self.final = value in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED")
 
 
-class StateName(Enum):
-    """The names people see: (name, type, glyph, wording)."""
+class StateName(StrEnum):
+    """The names people see: (name, type, glyph, wording). Each equals its label: ``state.name == "Success"`` holds."""
 
-    __hash__ = object.__hash__  # members are unique; the inherited hash is a Python call in the hottest lookups
+    __hash__ = str.__hash__  # the inherited hash is a Python call in the hottest lookups
 
     SCHEDULED = ("Scheduled", StateType.SCHEDULED, "◷", "due at its start time")
     LATE = ("Late", StateType.SCHEDULED, "◷", "its start time passed and nobody picked it up")
@@ -65,6 +67,12 @@ class StateName(Enum):
     CANCELLED = ("Cancelled", StateType.CANCELLED, "■", "stopped by a person or a program")
     NOT_RUN = ("NotRun", StateType.CANCELLED, "□", "never reached: the run ended before")
     CRASHED = ("Crashed", StateType.CRASHED, "ϟ", "its kernel or process vanished")
+
+    def __new__(cls, label: str, *_: object) -> StateName:
+        """A text that is its label."""
+        member = str.__new__(cls, label)
+        member._value_ = label
+        return member
 
     def __init__(self, label: str, type_: StateType, glyph: str, wording: str) -> None:
         self.label = label
