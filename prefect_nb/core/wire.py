@@ -54,7 +54,7 @@ def to_plain(event: Event) -> dict[str, Any]:
 
 
 @cache
-def _layout(kind: type[Event]) -> tuple[str, tuple[tuple[str, Any], ...]]:
+def _layout(kind: type) -> tuple[str, tuple[tuple[str, Any], ...]]:
     """A class's name, and its fields in order with their defaults (MISSING equals no value)."""
     return kind.__name__, tuple((f.name, f.default) for f in fields(kind))
 

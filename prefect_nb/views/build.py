@@ -15,6 +15,7 @@ __all__ = ["build"]
 
 N = StateName
 _MANY = 6
+_DUE = {N.RETRYING: "due", N.PAUSED: "until"}
 _WEIGHT = {
     StateType.FAILED: 6,
     StateType.CRASHED: 6,
@@ -55,7 +56,7 @@ def build(
     ordered = bool(graph.get("order_known"))
     for name, visit_id in run.latest.items():
         if name not in known and not (ordered and _left(run.visits[visit_id])):
-            nodes.append(_node(run.visits[visit_id], "unknown"))
+            nodes.append(_node(run, run.visits[visit_id], "unknown"))
             known.add(name)
     nodes += _children(run, known)
     edges = [
@@ -63,6 +64,7 @@ def build(
         for e in graph.get("edges", ())
         if e["source"] in known and e["target"] in known
     ]
+    edges += _waits(run, known - set(cells))
     view = RunView(
         id=run.id,
         flow=run.flow,
@@ -79,6 +81,15 @@ def build(
     return ViewModel.of(seq, view, nodes, edges)
 
 
+def _waits(run: Run, tasks: set[str]) -> Iterable[EdgeView]:
+    """What tasks that no document knows wait for: functions in a flow of functions."""
+    for task in tasks:
+        if (latest := run.latest.get(task)) is None:
+            continue
+        sources = dict.fromkeys(up.task for up in run.visits[latest].upstream)
+        yield from (EdgeView(source, task) for source in sorted(sources) if source in run.latest and source != task)
+
+
 def _left(visit: Visit) -> bool:
     """Whether its cell is not in the document any more, or makes another task now."""
     ours = (visit.cell or "run-").startswith("run-")  # a cell of a client that does not tell which it is
@@ -90,11 +101,13 @@ def _children(run: Run, known: set[str]) -> Iterable[NodeView]:
     families: dict[tuple[VisitId, str], list[Visit]] = {}
     for visit in run.visits.values():
         parent = visit.parent
-        if parent is not None and run.latest.get(parent.task) == parent and parent.task in known:
+        if parent is not None and parent.task in known and run.latest.get(parent.task) == parent:
+            if run.visits[parent].width is not None:  # a map is one node, with counts
+                continue
             families.setdefault((parent, visit.id.task), []).append(visit)
     for (parent, name), visits in families.items():
         if len(visits) <= _MANY:
-            yield from (_node(v, "unknown", parent=parent.task) for v in visits)
+            yield from (_node(run, v, "unknown", parent=parent.task) for v in visits)
         else:
             yield _family(name, parent.task, visits)
 
@@ -113,7 +126,7 @@ def _family(name: str, parent: str, visits: list[Visit]) -> NodeView:
         type=worst.type.value,
         message=next((v.state.message for v in visits if v.state.name is worst), ""),
         attempt=max(v.attempt for v in visits),
-        attempts=visits[0].spec.retry.attempts,
+        attempts=visits[0].attempts,
         duration_s=max(ended) - min(started) if started and len(ended) == len(visits) else None,
         saved_s=sum(v.saved_s or 0.0 for v in visits) or None,
         counts={n.label: c for n, c in counts.items()},
@@ -125,7 +138,7 @@ def _cell(name: str, row: Mapping[str, Any], run: Run, fresh: Freshness) -> Node
     visit = run.visit(name)
     cell, position = row.get("cell"), row.get("position")
     if visit is not None:
-        return _node(visit, fresh, cell=str(cell) if cell else None, position=position)
+        return _node(run, visit, fresh, cell=str(cell) if cell else None, position=position)
     state = N.NOT_RUN if run.state.final else N.PENDING
     return NodeView(
         id=name,
@@ -139,8 +152,22 @@ def _cell(name: str, row: Mapping[str, Any], run: Run, fresh: Freshness) -> Node
     )
 
 
+def _of_map(run: Run, visit: Visit) -> dict[str, int] | None:
+    """How many children of a map are in each state; None for everything else."""
+    if visit.width is None:
+        return None
+    children = (run.visits[VisitId(visit.id.task, visit.id.visit, index)] for index in range(visit.width))
+    return dict(Counter(child.state.label for child in children))
+
+
 def _node(
-    visit: Visit, fresh: Freshness, *, cell: str | None = None, position: int | None = None, parent: str | None = None
+    run: Run,
+    visit: Visit,
+    fresh: Freshness,
+    *,
+    cell: str | None = None,
+    position: int | None = None,
+    parent: str | None = None,
 ) -> NodeView:
     kind = "function" if visit.spec.kind.value == "function" else "cell"
     label = visit.spec.name.rpartition(".")[2] if parent else visit.spec.name
@@ -154,15 +181,16 @@ def _node(
         type=visit.state.type.value,
         message=visit.state.message,
         attempt=visit.attempt,
-        attempts=visit.spec.retry.attempts,
+        attempts=visit.attempts,
         duration_s=visit.duration_s,
         started_at=visit.started_at if running else None,
-        due_at=visit.state.data.get("due") if visit.state.name is N.RETRYING else None,
+        due_at=visit.state.data.get(_DUE.get(visit.state.name, "")),
         cached_from=visit.cached_from,
         cached_age_s=visit.cached_age_s,
         saved_s=visit.saved_s,
         freshness="stale-code" if visit.invalid else fresh,
         reason=visit.reason.sentence if visit.reason else "",
+        counts=_of_map(run, visit),
         cell_id=cell or visit.cell,
         position=position,
         actions=actions_for(visit.state.name, kind),  # type: ignore[arg-type]  # two of the three kinds

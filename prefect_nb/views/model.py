@@ -22,8 +22,9 @@ Control comm, page to kernel (always ``"v": 1`` and a ``nonce``)::
     {"op": "document", "path": <notebook path>,            # on attach, when cells change, and before an execution
      "cells": [{"id", "source", "type": "code", "tags": [...]}]}
     {"op": "force", "task": <node id>, "run": <run id>}    # the next execution of this task computes it again
-    {"op": "cancel" | "skip" | "invalidate" | "details", "task": <node id>, "run": <run id>}
-                                                           # a skip also tells "queued": the cell was sent already
+    {"op": "cancel" | "skip" | "invalidate" | "approve" | "reject" | "details", "task": <node id>, "run": <run id>}
+                                                           # a skip also tells "queued": the cell was sent already;
+                                                           # an approval may tell "note" and "value" (a form's answers)
 
 Control comm, kernel to page, one for each nonce::
 
@@ -254,6 +255,8 @@ def actions_for(state: StateName, kind: Kind) -> tuple[str, ...]:
         "run": kind == "cell" and idle,
         "run-downstream": kind == "cell" and idle,
         "retry": state.type in _RETRY,
+        "approve": state is _N.PAUSED,
+        "reject": state is _N.PAUSED,
         "cancel": state.type in _CANCEL or state in _WAITING,
         "skip": state.type in _SKIP,
         "invalidate": state in (_N.SUCCESS, _N.CACHED),

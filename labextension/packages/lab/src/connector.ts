@@ -3,6 +3,7 @@
  * keeps the kernel told of the document, and gives every view and cell the newest states.
  */
 
+import type { Cell } from '@jupyterlab/cells';
 import { NotebookActions, type NotebookPanel } from '@jupyterlab/notebook';
 import type { Kernel, KernelMessage } from '@jupyterlab/services';
 import {
@@ -117,6 +118,12 @@ export class Connector implements IDisposable {
     if (command.op === 'run' || command.op === 'run-downstream' || command.op === 'retry') {
       return this.run(command);
     }
+    if (command.op === 'approve') {
+      const reply = await this.request(command);
+      const goesOn = reply.ok ? this.cellsOf([command.task], command.run) : [];
+      this.execute(goesOn); // the visit that waited goes on inside an execution of its cell
+      return reply;
+    }
     return this.request(command.op === 'skip' ? { ...command, queued: this.queued(command) } : command);
   }
 
@@ -134,8 +141,10 @@ export class Connector implements IDisposable {
       throw new Error('This run is no longer the one of this notebook.');
     }
     const nodes = command.op === 'run-downstream' ? [node, ...downstream(model, node)] : [node];
-    const wanted = new Set(nodes.map(one => one.cell_id));
-    const cells = this.panel.content.widgets.filter(cell => wanted.has(cell.model.id));
+    const cells = this.cellsOf(
+      nodes.map(one => one.id),
+      command.run
+    );
     if (!cells.length) {
       throw new Error(`The cell of ${node.label} is not in this notebook any more.`);
     }
@@ -147,9 +156,22 @@ export class Connector implements IDisposable {
         return reply;
       }
     }
-    void NotebookActions.runCells(this.panel.content, cells, this.panel.sessionContext);
+    this.execute(cells);
     const what = cells.length === 1 ? '1 cell' : `${cells.length} cells`;
     return { nonce: '', ok: true, message: `${what} sent to the kernel` };
+  }
+
+  /** The cells of these tasks that are still in the notebook, in its order. */
+  private cellsOf(tasks: string[], run: string): Cell[] {
+    const nodes = this.models.get(run)?.nodes ?? [];
+    const wanted = new Set(nodes.filter(node => tasks.includes(node.id)).map(node => node.cell_id));
+    return this.panel.content.widgets.filter(cell => wanted.has(cell.model.id));
+  }
+
+  private execute(cells: Cell[]): void {
+    if (cells.length) {
+      void NotebookActions.runCells(this.panel.content, cells, this.panel.sessionContext);
+    }
   }
 
   private request(request: Request): Promise<Reply> {

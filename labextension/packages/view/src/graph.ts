@@ -440,7 +440,7 @@ function elapsed(node: NodeView, now: number | null): string {
   if (now === null) {
     return '';
   }
-  if (node.type === 'SCHEDULED' && node.due_at !== null) {
+  if (node.due_at !== null && (node.type === 'SCHEDULED' || node.type === 'PAUSED')) {
     const left = Math.ceil(node.due_at - now);
     return left > 0 ? `in ${seconds(left)}` : 'due';
   }

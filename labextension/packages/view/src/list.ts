@@ -12,6 +12,8 @@ export const ACTION_WORDS: Record<Action, string> = {
   run: 'Run',
   'run-downstream': 'Run downstream',
   retry: 'Retry',
+  approve: 'Approve',
+  reject: 'Reject',
   cancel: 'Cancel',
   skip: 'Skip',
   invalidate: 'Invalidate',

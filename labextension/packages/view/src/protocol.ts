@@ -12,7 +12,17 @@ export const COMMAND_EVENT = 'prefect-nb:command';
 
 export type Kind = 'cell' | 'function' | 'plain';
 export type Freshness = 'fresh' | 'stale-code' | 'stale-input' | 'unknown';
-export type Action = 'run' | 'run-downstream' | 'retry' | 'cancel' | 'skip' | 'invalidate' | 'why' | 'logs';
+export type Action =
+  | 'run'
+  | 'run-downstream'
+  | 'retry'
+  | 'approve'
+  | 'reject'
+  | 'cancel'
+  | 'skip'
+  | 'invalidate'
+  | 'why'
+  | 'logs';
 export type Counts = Record<string, number>;
 
 export interface RunView {

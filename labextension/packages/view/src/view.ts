@@ -47,6 +47,7 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['Space', 'select'],
   ['r', 'run or retry'],
   ['Shift+r', 'run downstream'],
+  ['a', 'approve'],
   ['x', 'cancel'],
   ['f', 'fit the graph'],
   ['+ and −', 'zoom (also Ctrl+wheel)'],
@@ -419,6 +420,7 @@ class FlowView implements Mounted {
       '?': () => this.toggleHelp(),
       r: () => node && this.act(can('retry') ? 'retry' : 'run', node),
       R: () => node && this.act('run-downstream', node),
+      a: () => node && this.act('approve', node),
       x: () => node && this.act('cancel', node)
     };
     const act = Object.hasOwn(keys, key) ? keys[key] : undefined;
