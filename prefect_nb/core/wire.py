@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import cache
 from typing import Any
 
 from prefect_nb.core import events
@@ -17,6 +16,8 @@ __all__ = ["from_plain", "to_plain"]
 _CLASSES: dict[str, type[Event]] = {
     name: cls for name, cls in vars(events).items() if isinstance(cls, type) and issubclass(cls, Event)
 }
+_FIELDS = {cls: tuple((f.name, f.default) for f in fields(cls)) for cls in _CLASSES.values()}
+"""The fields of each class in order, with their defaults (MISSING equals no value)."""
 _READERS: dict[str, Callable[[Any], Any]] = {
     "visit": lambda v: VisitId(*v),
     "parent": lambda v: None if v is None else VisitId(*v),
@@ -43,20 +44,13 @@ def _plain(value: Any) -> Any:
 
 def to_plain(event: Event) -> dict[str, Any]:
     """The event as JSON-able data, with its class name under ``"kind!"``; fields at their default are left out."""
-    kind, named = _layout(type(event))
-    plain: dict[str, Any] = {"kind!": kind}
-    for name, default in named:
+    plain: dict[str, Any] = {"kind!": type(event).__name__}
+    for name, default in _FIELDS[type(event)]:
         value = getattr(event, name)
         if value is default or value == default:
             continue
         plain[name] = value if type(value) in _AS_THEY_ARE else _plain(value)
     return plain
-
-
-@cache
-def _layout(kind: type) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """A class's name, and its fields in order with their defaults (MISSING equals no value)."""
-    return kind.__name__, tuple((f.name, f.default) for f in fields(kind))
 
 
 def from_plain(plain: Mapping[str, Any]) -> Event:
