@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from prefect_nb.authoring import signals, triggers
+    from prefect_nb.authoring.context import context
     from prefect_nb.authoring.decorators import task
     from prefect_nb.core.policy import Cache, Retry
     from prefect_nb.core.states import State
@@ -20,9 +22,12 @@ __all__ = [
     "PrefectNBError",
     "Retry",
     "State",
+    "context",
     "load_ipython_extension",
     "open_store",
+    "signals",
     "task",
+    "triggers",
     "unload_ipython_extension",
 ]
 
@@ -31,9 +36,11 @@ _HOMES = {
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
     "State": "prefect_nb.core.states",
+    "context": "prefect_nb.authoring.context",
     "open_store": "prefect_nb.wiring",
     "task": "prefect_nb.authoring.decorators",
 }
+_ROOMS = {"signals": "prefect_nb.authoring.signals", "triggers": "prefect_nb.authoring.triggers"}
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -57,6 +64,8 @@ def unload_ipython_extension(shell: Any) -> None:
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return import_module(_ROOMS[name])
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -16,9 +16,11 @@
     ├── Unhashable                 a value that has no fingerprint
     ├── IllegalTransition          an event that the state table forbids (a fault of ours, with its story)
     ├── NotAvailable               a name whose task was skipped, paused, cancelled or failed
+    ├── TaskFailed                 a task body that said so itself
     ├── TaskTimeout                a task body that exceeded its limit
     └── TaskCancelled              a task body that somebody stopped
 
+BodyStopped, outside the tree, is what a body in a thread hears of a stop: ``except Exception`` must not swallow it.
 A user's own exception is never wrapped: it is data on the state and is raised again as it was.
 """
 
@@ -27,6 +29,7 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
+    "BodyStopped",
     "IllegalTransition",
     "NotAvailable",
     "NotebookError",
@@ -39,6 +42,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "TaskCancelled",
+    "TaskFailed",
     "TaskTimeout",
     "Unhashable",
     "Unstorable",
@@ -134,9 +138,17 @@ class NotAvailable(PrefectNBError):
     """A name whose task was skipped, paused, cancelled or failed, so there is no value."""
 
 
+class TaskFailed(PrefectNBError):
+    """A task body that said so itself, with ``raise signals.fail(...)``."""
+
+
 class TaskTimeout(PrefectNBError):
     """A task body that exceeded its limit; says whether the stop was hard or soft."""
 
 
 class TaskCancelled(PrefectNBError):
     """A task body that somebody stopped."""
+
+
+class BodyStopped(BaseException):
+    """Raised inside a task body by its executor because somebody asked it to stop."""
