@@ -20,7 +20,6 @@
     ├── TaskTimeout                a task body that exceeded its limit
     └── TaskCancelled              a task body that somebody stopped
 
-BodyStopped, outside the tree, is what a body in a thread hears of a stop: ``except Exception`` must not swallow it.
 A user's own exception is never wrapped: it is data on the state and is raised again as it was.
 """
 
@@ -29,7 +28,6 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "BodyStopped",
     "IllegalTransition",
     "NotAvailable",
     "NotebookError",
@@ -148,7 +146,3 @@ class TaskTimeout(PrefectNBError):
 
 class TaskCancelled(PrefectNBError):
     """A task body that somebody stopped."""
-
-
-class BodyStopped(BaseException):
-    """Raised inside a task body by its executor because somebody asked it to stop."""
