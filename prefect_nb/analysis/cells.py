@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import tokenize
 from dataclasses import dataclass
+from functools import lru_cache
 from io import StringIO
 from typing import Literal
 
@@ -58,6 +59,7 @@ class Header:
     lines: int = 1
 
 
+@lru_cache(maxsize=1024)
 def split(source: str) -> tuple[Header | None, str]:
     """The header of a task cell and its body; (None, `source`) for a plain cell. Never raises.
 
@@ -153,4 +155,8 @@ def task_spec(header: Header, names: Names, ordinal: int) -> TaskSpec:
         env=asked.env,
         after=asked.after,
         tags=asked.tags,
+        trigger=asked.trigger,
+        skip_with_upstream=asked.skip_with_upstream,
+        approve=asked.approve,
+        once=asked.once,
     )

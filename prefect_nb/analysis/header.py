@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TypeVar
 
-from prefect_nb.core.policy import Cache, Retry, seconds
+from prefect_nb.core.policy import TRIGGERS, Cache, Retry, Trigger, seconds
 from prefect_nb.errors import UsageError
 
 __all__ = ["NAME_LENGTH", "OPTIONS", "Option", "Options", "options"]
@@ -70,6 +70,22 @@ OPTIONS: tuple[Option, ...] = (
     Option("--env", "NAME", "Environment variables that the body reads.", "REGION", True),
     Option("--after", "TASK", "Run after these tasks, though no name is read from them.", "load", True),
     Option("--tags", "TAG", "Words for people; they change nothing.", "nightly", True),
+    Option(
+        "--trigger",
+        "NAME",
+        "Run when the tasks above have ended so, for example any_failed; some_failed:2 takes a count or a fraction.",
+        "any_failed",
+        choices=(*TRIGGERS, "always_run", "manual_only"),
+    ),
+    Option(
+        "--on-upstream-skip",
+        "DO",
+        "When a task above was skipped: skip this one too (the default), or run it.",
+        "run",
+        choices=("skip", "run"),
+    ),
+    Option("--approve", "", "Wait for a person before the body runs; a reused result never asks."),
+    Option("--once", "", "After an unknown outcome wait for a person instead of running the body again."),
     Option("--fresh", "", "Run the body this time, whatever was stored."),
 )
 _BY_NAME = {option.name: option for option in OPTIONS}
@@ -88,6 +104,10 @@ class Options:
     env: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    trigger: Trigger = field(default_factory=Trigger)
+    skip_with_upstream: bool = True
+    approve: bool = False
+    once: bool = False
     fresh: bool = False
 
 
@@ -105,6 +125,28 @@ def options(line: str) -> Options:
     >>> found.name, found.retry.attempts, found.retry.delay
     ('orders', 4, (1.0, 2.0, 4.0))
     """
+    name, given = _given(line)
+    trigger, by_hand = _read(given, "--trigger", _trigger) or (Trigger(), False)
+    return Options(
+        name=name,
+        retry=_retry(given),
+        timeout=_read(given, "--timeout", _limit),
+        cache=_read(given, "--cache", Cache) or Cache(),
+        version=_read(given, "--version", str) or "",
+        files=_several(given, "--files"),
+        env=_several(given, "--env"),
+        after=_several(given, "--after"),
+        tags=_several(given, "--tags"),
+        trigger=trigger,
+        skip_with_upstream=(_read(given, "--on-upstream-skip", _skip_or_run) or "skip") == "skip",
+        approve="--approve" in given or by_hand,
+        once="--once" in given,
+        fresh="--fresh" in given,
+    )
+
+
+def _given(line: str) -> tuple[str | None, dict[str, list[str]]]:
+    """The name, if there is one, and the values of each option that is written."""
     given: dict[str, list[str]] = {}
     name: str | None = None
     for option, value in _words(line):
@@ -123,18 +165,7 @@ def options(line: str) -> Options:
                     f"{option.name} has an empty value", hint=f"for example {option.name} {option.example}"
                 )
             given.setdefault(option.name, []).extend(parts)
-    return Options(
-        name=name,
-        retry=_retry(given),
-        timeout=_read(given, "--timeout", _limit),
-        cache=_read(given, "--cache", Cache) or Cache(),
-        version=_read(given, "--version", str) or "",
-        files=_several(given, "--files"),
-        env=_several(given, "--env"),
-        after=_several(given, "--after"),
-        tags=_several(given, "--tags"),
-        fresh="--fresh" in given,
-    )
+    return name, given
 
 
 def _words(line: str) -> Iterator[tuple[Option | None, str]]:
@@ -201,6 +232,23 @@ def _whole(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text):
         raise UsageError(f"{text!r} is not a whole number from 0 to 999999")
     return int(text)
+
+
+def _trigger(text: str) -> tuple[Trigger, bool]:
+    """The trigger, and whether a person has to agree as well: ``NAME``, or ``NAME:AT_LEAST[:AT_MOST]``."""
+    name, *bounds = text.split(":")
+    if name == "manual_only" and not bounds:
+        return Trigger(), True
+    if bounds and (not name.startswith("some_") or len(bounds) > 2):
+        raise UsageError(f"{name} takes no bounds", hint="some_failed:2 and some_successful:0.5:0.9 do")
+    low, high = (*(float(bound) for bound in bounds), None, None)[:2]
+    return Trigger({"always_run": "all_finished"}.get(name, name), low, high), False
+
+
+def _skip_or_run(text: str) -> str:
+    if text not in ("skip", "run"):
+        raise UsageError(f"{text!r} is neither skip nor run")
+    return text
 
 
 def _limit(text: str) -> float:

@@ -19,7 +19,7 @@ from prefect_nb.analysis.cells import (
     task_spec,
 )
 from prefect_nb.analysis.names import analyze
-from prefect_nb.core.policy import Cache, Retry
+from prefect_nb.core.policy import Cache, Retry, Trigger
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
 
@@ -63,6 +63,13 @@ ASKED = {
     "--env A,_B1": TaskSpec("auto", env=("A", "_B1")),
     "--after 'a b,c' --after d": TaskSpec("auto", after=("a b", "c", "d")),
     "--tags x,y --fresh": TaskSpec("auto", tags=("x", "y")),
+    "--trigger any_failed": TaskSpec("auto", trigger=Trigger("any_failed")),
+    "--trigger always_run": TaskSpec("auto", trigger=Trigger("all_finished")),
+    "--trigger some_failed:2": TaskSpec("auto", trigger=Trigger("some_failed", 2.0)),
+    "--trigger some_successful:0.5:0.9": TaskSpec("auto", trigger=Trigger("some_successful", 0.5, 0.9)),
+    "--trigger manual_only": TaskSpec("auto", approve=True),
+    "--on-upstream-skip run": TaskSpec("auto", skip_with_upstream=False),
+    "--on-upstream-skip skip --approve --once": TaskSpec("auto", approve=True, once=True),
 }
 
 
@@ -105,6 +112,11 @@ WRONG = {
     "--after a/b": ("'a/b' cannot be a task's name", "'/'"),
     "--fresh=1": ("--fresh takes no value", ""),
     "--version 1 --version 2": ("--version is given twice", "keep one"),
+    "--trigger sometimes": ("--trigger: there is no trigger 'sometimes'", "any_failed"),
+    "--trigger all_failed:2": ("--trigger: all_failed takes no bounds", "some_failed:2"),
+    "--trigger some_failed:many": ("--trigger needs a number", "--trigger any_failed"),
+    "--on-upstream-skip stop": ("--on-upstream-skip: 'stop' is neither skip nor run", "--on-upstream-skip run"),
+    "--approve=yes": ("--approve takes no value", ""),
     "a b": ("'a' and 'b'", "quote"),
     "a/b": ("'a/b'", "'/'"),
     "a#b": ("'a#b'", "'#'"),
