@@ -38,7 +38,7 @@ class VisitId(NamedTuple):
 
     task: str
     visit: int = 1
-    index: int = -1
+    index: int = -1  # type: ignore[assignment]  # it hides tuple.index, which nobody asks of an id
 
     def __str__(self) -> str:
         where = f"[{self.index}]" if self.index >= 0 else ""

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from blake3 import blake3
@@ -26,6 +27,7 @@ _PRELUDE = len(_MAGIC) + 4
 _MAC = 32
 _ALIGN = 64
 _PARALLEL = 1 << 20
+_SMALL = 1 << 14
 _HEADER_LIMIT = 1 << 24
 
 Buffer = bytes | bytearray | memoryview
@@ -114,19 +116,13 @@ def seal(buffers: Sequence[Buffer], *, codec: str, context: str, key: bytes) -> 
         payload.append(view)
         if view.nbytes % _ALIGN:
             payload.append(bytes(-view.nbytes % _ALIGN))
-    fields = {
-        "codec": codec,
-        "context": context,
-        "key": _key_id(key),
-        "lengths": [view.nbytes for view in views],
-        "blake3": _digest(*payload).hex(),
-    }
-    header = json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()
+    named = (codec, context, _key_id(key), [view.nbytes for view in views], _digest(*payload).hex())
+    header = _header(*named)
     header += b"\0" * (-(_PRELUDE + _MAC + len(header)) % _ALIGN)
     prelude = _MAGIC + len(header).to_bytes(4, "little")
     head = prelude + _digest(prelude, header, key=key) + header
     size = len(head) + sum(memoryview(piece).nbytes for piece in payload)
-    return Sealed(_address(fields), (head, *payload), size)
+    return Sealed(_address(*named), (head, *payload), size)
 
 
 def open_envelope(data: memoryview, *, context: str, key: bytes, verified: bool = False) -> Opened:
@@ -174,7 +170,8 @@ def open_envelope(data: memoryview, *, context: str, key: bytes, verified: bool 
     for length in fields["lengths"]:
         buffers.append(payload[at : at + length])
         at += length + -length % _ALIGN
-    return Opened(_address(fields), fields["codec"], tuple(buffers))
+    named = (fields["codec"], fields["context"], fields["key"], fields["lengths"], fields["blake3"])
+    return Opened(_address(*named), fields["codec"], tuple(buffers))
 
 
 def read_header(data: memoryview) -> tuple[bytes, int]:
@@ -205,19 +202,31 @@ def _damaged(why: str) -> ResultUnavailable:
 
 
 def _digest(*pieces: Buffer, key: bytes | None = None, context: str | None = None) -> bytes:
-    options: dict[str, Any] = {"key": key, "derive_key_context": context}
-    if any(memoryview(piece).nbytes > _PARALLEL for piece in pieces):
-        options["max_threads"] = blake3.AUTO
-    hasher = blake3(**options)
+    purpose: dict[str, Any] = {"key": key, "derive_key_context": context}
+    if sum(memoryview(piece).nbytes for piece in pieces) <= _SMALL:
+        return bytes(blake3(b"".join(pieces), **purpose).digest())
+    threads = blake3.AUTO if any(memoryview(piece).nbytes > _PARALLEL for piece in pieces) else 1
+    hasher = blake3(max_threads=threads, **purpose)
     for piece in pieces:
         hasher.update(piece)
     return bytes(hasher.digest())
 
 
+@lru_cache(8)
 def _key_id(key: bytes) -> str:
     return _digest(key, context="prefect_nb key id, version 1").hex()[:16]
 
 
-def _address(fields: dict[str, Any]) -> str:
-    parts = [fields[name] for name in ("codec", "context", "key", "lengths", "blake3")]
-    return _digest(json.dumps(parts, separators=(",", ":")).encode()).hex()
+_quoted = lru_cache(64)(json.dumps)
+
+
+def _header(codec: str, context: str, key: str, lengths: list[int], payload: str) -> bytes:
+    """Compact JSON with sorted names, put together by hand: making an encoder would cost more than the whole seal."""
+    counts = ",".join(map(str, lengths))
+    named = f'"codec":{_quoted(codec)},"context":{_quoted(context)},"key":{_quoted(key)},"lengths":[{counts}]'
+    return f'{{"blake3":"{payload}",{named}}}'.encode()
+
+
+def _address(codec: str, context: str, key: str, lengths: list[int], payload: str) -> str:
+    counts = ",".join(map(str, lengths))
+    return _digest(f'[{_quoted(codec)},{_quoted(context)},{_quoted(key)},[{counts}],"{payload}"]'.encode()).hex()

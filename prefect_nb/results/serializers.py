@@ -20,6 +20,7 @@ from prefect_nb.results.references import NOTEBOOK, fingerprint, named, notebook
 
 __all__ = ["PickleSerializer", "PlainSerializer"]
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 _IN_BAND = 2048
 _PLAIN_LIMIT = 5000
 _INT_BITS = 4096
@@ -41,6 +42,8 @@ class PlainSerializer:
             count += 1
             if count > _PLAIN_LIMIT:
                 return False
+            if kind is float or item is None:
+                continue
             if kind is not list and kind is not dict:
                 if not _plain_leaf(item):
                     return False
@@ -58,7 +61,7 @@ class PlainSerializer:
     def dump(self, value: object) -> list[bytes | memoryview]:
         """The value as buffers; raises :class:`~prefect_nb.errors.Unstorable` naming the part at fault."""
         try:
-            return [json.dumps(value, separators=(",", ":")).encode()]
+            return [_compact(value).encode()]
         except (TypeError, ValueError, RecursionError) as error:
             raise Unstorable(f"a value is not plain data: {error}", path="") from error
 
