@@ -7,6 +7,8 @@ what the commands do.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -31,6 +33,26 @@ _COMMANDS = {
 """Command -> its module, and its line in the help."""
 
 
+_GRAMMAR = "rfc3987_syntax"
+
+
+@contextmanager
+def _without_grammar() -> Iterator[None]:
+    """Let nothing load the grammar of internationalised addresses for a moment.
+
+    Where it is installed, nbformat's validator loads it through jsonschema, which takes 2.5 s of CPU and expects it to
+    be missing as a matter of course; no schema of a notebook uses it.
+    """
+    absent = _GRAMMAR not in sys.modules
+    if absent:
+        sys.modules[_GRAMMAR] = None  # type: ignore[assignment]  # what the import system understands as: not there
+    try:
+        yield
+    finally:
+        if absent:
+            sys.modules.pop(_GRAMMAR, None)
+
+
 class _Commands(click.Group):
     """The commands, loaded at first use; our own errors end here."""
 
@@ -40,7 +62,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"{__package__}.{_COMMANDS[cmd_name][0]}")
+        with _without_grammar():
+            module = import_module(f"{__package__}.{_COMMANDS[cmd_name][0]}")
         found: click.Command = getattr(module, cmd_name)
         return found
 

@@ -235,3 +235,17 @@ def test_the_clock_of_the_past_is_not_ours(report):
     """Ages are told against the present: a run of 2023 is more than 300 days old."""
     days = int((time.time() - 1_700_000_000) // 86400)
     assert f"({days} d ago)" in call("runs").stdout
+
+
+def test_commands_load_without_the_grammar_of_addresses() -> None:
+    """Loading a command never loads the grammar that costs seconds, and hides it from nobody afterwards."""
+    script = (
+        "import importlib.util, sys\n"
+        "from prefect_nb.apps.cli import cli\n"
+        "cli.get_command(None, 'run')\n"
+        "assert 'nbformat' in sys.modules\n"
+        "assert 'rfc3987_syntax' not in sys.modules\n"
+        "assert 'lark' not in sys.modules\n"
+        "importlib.util.find_spec('rfc3987_syntax')\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
