@@ -34,6 +34,7 @@ class Past:
     def __init__(self, store: Store, code_key: str) -> None:
         self.store = store
         self.code_key = code_key
+        self._source = store if isinstance(store, Recalls) else None  # asked here once: it costs as much as a key
         self._lock = threading.Lock()
         self._recalled = Recalled(frozenset(), lambda key: [], True)
         self._changes = -1
@@ -43,17 +44,17 @@ class Past:
 
     def earlier(self, key: str, at: float) -> Earlier:
         """Entries under a key, newest first, with the small results that are known; `at` is the time now."""
-        store = self.store
-        if not isinstance(store, Recalls):
-            return [(entry, None) for entry in store.entries(key=key)]
-        changes = store.changes
+        source = self._source
+        if source is None:
+            return [(entry, None) for entry in self.store.entries(key=key)]
+        changes = source.changes
         if changes != self._changes and abs(at - self._fetched_at) > _KNOWN_S:
-            self._fetch(store, at)
+            self._fetch(source, at)
         if key not in self._keys:
             return []
         if changes == self._changes and (known := self._own.get(key) or self._recalled.entries(key)):
             return known
-        return [(entry, None) for entry in store.entries(key=key)]
+        return [(entry, None) for entry in self.store.entries(key=key)]
 
     def learned(self, entry: Entry, row: ResultRow) -> None:
         """A call of this kernel ended well; its entry is on its way into the store."""
@@ -63,9 +64,9 @@ class Past:
             if len(self._own) > _OWN:
                 del self._own[next(iter(self._own))]
 
-    def _fetch(self, store: Recalls, at: float) -> None:
-        changes = store.changes  # before the question, so that a change meanwhile is seen the next time
-        recalled = store.recall(self.code_key, limit=_ROWS)
+    def _fetch(self, source: Recalls, at: float) -> None:
+        changes = source.changes  # before the question, so that a change meanwhile is seen the next time
+        recalled = source.recall(self.code_key, limit=_ROWS)
         keys = set(recalled.keys)
         if not recalled.complete:
             keys.update(self.store.keys(self.code_key))

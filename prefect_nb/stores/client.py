@@ -72,6 +72,7 @@ class OwnerClient:
         self._on_signal = on_signal
         self._on_restart = on_restart
         self.changes = 0  # how often the owner said that somebody else wrote, or was started anew
+        self.commits = 0  # transactions with an append that the owner answered; each was synced to the disk once
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._wake = threading.Condition(self._lock)
@@ -284,6 +285,8 @@ class OwnerClient:
                     return
                 continue
             for answers in self._unpacker.feed(data):
+                asked = (self._pending.get(n) for n, _, _ in answers)
+                self.commits += any(request is not None and request.op == "append" for request in asked)
                 for n, status, payload in answers:
                     self._deliver(n, status, payload)
 

@@ -65,6 +65,11 @@ class ProcessStore(RowStore):
         """Grows when another process wrote, and when something was declared unfit or dropped."""
         return self._client.changes + self._undone
 
+    @property
+    def commits(self) -> int:
+        """How many transactions made appends durable so far: the fsyncs that tasks have cost."""
+        return self._client.commits
+
     def invalidate(self, key: str) -> int:
         """Mark the entries of a key unfit; how many."""
         found = super().invalidate(key)

@@ -32,10 +32,12 @@ def test_what_arrives_together_is_committed_together(start, folder):
     """Appends that pile up while the owner cannot work share one transaction."""
     store = start()
     store.append(opening()).result(PATIENCE_S)
+    before = store.commits
     os.kill(store.owner_pid, signal.SIGSTOP)
     futures = [store.append(attached(n)) for n in range(200)]
     os.kill(store.owner_pid, signal.SIGCONT)
     assert [future.result(PATIENCE_S).seq for future in futures] == list(range(2, 202))
+    assert store.commits == before + 1
     with sqlite3.connect(folder / "state.db") as c:
         answers = marshal.loads(c.execute("SELECT answers FROM writer").fetchone()[0])
     assert len(answers) == 200
