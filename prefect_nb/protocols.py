@@ -135,7 +135,8 @@ class LogChunk:
 class Signal:
     """A wish that another process left for the owner of a run.
 
-    `kind` is "cancel", "cancel-run", "skip" or "invalidate"; `task` is empty for the whole run.
+    `kind` is "cancel", "cancel-run", "skip", "invalidate", "approve" or "reject"; `task` is empty for the whole run.
+    `detail` holds what else was said, JSON-able: the ``note`` of an answer, and the ``value`` that it gives to a form.
     """
 
     run: str
@@ -144,6 +145,7 @@ class Signal:
     actor: str = ""
     at: float = 0.0
     id: int = 0
+    detail: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,6 +216,9 @@ def delivers_wishes_once(store: Store) -> None:
     store.watch("r1", heard.put)
     first = heard.get(timeout=_PATIENCE_S)
     assert (first.run, first.kind, first.task, first.actor, first.at) == ("r1", "cancel", "a", "me", 1.0)
+    said = {"note": "ok \udcff", "value": {"n": 3}}
+    store.signal(Signal("r1", "approve", "b", "me", 2.0, detail=said))
+    assert heard.get(timeout=_PATIENCE_S).detail == said
     store.signal(Signal("r1", "skip", "b", "me", 2.0))
     store.signal(Signal("r1", "cancel-run"))
     assert [heard.get(timeout=_PATIENCE_S).kind for _ in range(2)] == ["skip", "cancel-run"]

@@ -227,7 +227,8 @@ def log_from_wire(row: tuple[Any, ...]) -> LogChunk:
 
 def signal_from_wire(row: tuple[Any, ...]) -> Signal:
     """A wish."""
-    return Signal(*row)
+    run, kind, task, actor, at, number, detail = row
+    return Signal(run, kind, task, actor, at, number, _read(detail))
 
 
 _ERRORS = {

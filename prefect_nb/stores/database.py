@@ -23,7 +23,10 @@ from prefect_nb.stores.statements import READS, WRITES, Refused, check
 
 __all__ = ["SCHEMA_VERSION", "Answer", "Database", "LostLog"]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_STEPS = {1: "ALTER TABLE signal ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'"}
+"""What makes a store of each earlier version one of the next."""
+
 
 Answer = tuple[int, str, Any]  # number of the request, "ok" | "refused" | "error", payload
 
@@ -211,6 +214,7 @@ class Database:
         c.execute("BEGIN IMMEDIATE")
         if c.execute("SELECT count(*) FROM sqlite_master WHERE name = 'store_meta'").fetchone()[0]:
             self._refuse_newer(c)
+            self._raise_older(c)
         else:
             with open(os.path.join(os.path.dirname(__file__), "schema.sql"), encoding="utf-8") as file:
                 for statement in file.read().split(";\n"):
@@ -220,6 +224,12 @@ class Database:
         # A write makes the -wal file exist, so that its identity can be watched from the first commit on.
         c.execute("INSERT OR REPLACE INTO store_meta VALUES ('opened', ?)", (str(time.time()),))
         c.execute("COMMIT")
+
+    def _raise_older(self, c: sqlite3.Connection) -> None:
+        row = c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone()
+        for version in range(int(row[0]), SCHEMA_VERSION):
+            c.execute(_STEPS[version])
+        c.execute("UPDATE store_meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
 
     def _refuse_newer(self, c: sqlite3.Connection) -> None:
         meta = dict(c.execute("SELECT key, value FROM store_meta").fetchall())

@@ -167,7 +167,7 @@ class RowStore:
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run; durable on return."""
-        self._ask("signal", signal.run, signal.kind, signal.task, signal.actor, signal.at)
+        self._ask("signal", signal.run, signal.kind, signal.task, signal.actor, signal.at, codec.as_json(signal.detail))
 
     def usage(self) -> Usage:
         """Disk use and its bound."""

@@ -144,6 +144,7 @@ CREATE TABLE signal (
     task     TEXT NOT NULL,
     actor    TEXT NOT NULL,
     at       REAL NOT NULL,
-    taken_by TEXT NOT NULL DEFAULT ''
+    taken_by TEXT NOT NULL DEFAULT '',
+    detail   TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX signal_open ON signal (run_id, taken_by);

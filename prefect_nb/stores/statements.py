@@ -144,10 +144,12 @@ def invalidate(c: sqlite3.Connection, key: str) -> int:
     return c.execute("UPDATE entry SET invalid = 1 WHERE key = ? AND invalid = 0", (key,)).rowcount
 
 
-def signal(c: sqlite3.Connection, run: str, kind: str, task: str, actor: str, at: float) -> int | None:
-    """Leave a wish; its number."""
-    text = "INSERT INTO signal (run_id, kind, task, actor, at) VALUES (?, ?, ?, ?, ?)"
-    return c.execute(text, (run, kind, task, actor, at)).lastrowid
+def signal(
+    c: sqlite3.Connection, run: str, kind: str, task: str, actor: str, at: float, detail: str = "{}"
+) -> int | None:
+    """Leave a wish, with what else was said as JSON; its number."""
+    text = "INSERT INTO signal (run_id, kind, task, actor, at, detail) VALUES (?, ?, ?, ?, ?, ?)"
+    return c.execute(text, (run, kind, task, actor, at, detail)).lastrowid
 
 
 def take_signals(c: sqlite3.Connection, session: str, run: str, after: int) -> list[Any]:
@@ -157,9 +159,8 @@ def take_signals(c: sqlite3.Connection, session: str, run: str, after: int) -> l
     ).fetchone()
     if row is None or row[0] == session:
         c.execute("UPDATE signal SET taken_by = ? WHERE run_id = ? AND taken_by = ''", (session, run))
-    text = (
-        "SELECT run_id, kind, task, actor, at, id FROM signal WHERE run_id = ? AND taken_by = ? AND id > ? ORDER BY id"
-    )
+    fields = "run_id, kind, task, actor, at, id, detail"
+    text = f"SELECT {fields} FROM signal WHERE run_id = ? AND taken_by = ? AND id > ? ORDER BY id"
     return c.execute(text, (run, session, after)).fetchall()
 
 

@@ -141,6 +141,26 @@ def test_a_newer_schema(kind, folder, open_here):
         open_here(readonly=True)
 
 
+@KINDS
+def test_an_older_schema(kind, folder):
+    """A store of an earlier version is raised to this one when it is opened, and keeps what it holds."""
+    filled(folder)
+    with sqlite3.connect(folder / "state.db") as c:
+        c.execute("ALTER TABLE signal DROP COLUMN detail")
+        c.execute("UPDATE store_meta SET value = '1' WHERE key = 'schema_version'")
+    c.close()
+    store = kind(folder)
+    try:
+        assert store.run("r1") == run_row()
+        store.signal(Signal("r1", "approve", "a", detail={"note": "ok"}))
+    finally:
+        store.close()
+    with sqlite3.connect(folder / "state.db") as c:
+        assert c.execute("SELECT detail FROM signal").fetchone() == ('{"note":"ok"}',)
+        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("2",)
+    c.close()
+
+
 def test_an_event_from_the_future(folder, open_here):
     """An event of an unknown kind is reported as a newer version's, not as a crash."""
     filled(folder)
