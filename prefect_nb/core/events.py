@@ -150,10 +150,14 @@ class TaskPlanned(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyResolved(TaskEvent):
-    """Its key is known and no result fits: the body has to run. An empty key means uncacheable."""
+    """Its key is known and no result fits: the body has to run. An empty key means uncacheable.
+
+    `ask` says why a person has to agree first, though the task itself does not want that.
+    """
 
     key: str
     reason: Reason
+    ask: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import RUN_EDGES, State, StateName, StateType
 from prefect_nb.errors import IllegalTransition
 
-__all__ = ["rolled_up"]
+__all__ = ["rolled_up", "unhandled"]
 
 N = StateName
 _FAILURES = (N.FAILED, N.TIMED_OUT, N.TRIGGER_FAILED, N.VALIDATION_FAILED, N.CRASHED)
@@ -59,7 +59,7 @@ def _busy(run: Run) -> tuple[StateName, str]:
 
 def _ended(run: Run) -> tuple[StateName, str]:
     tally = run.tally
-    if any(tally.get(name, 0) for name in _FAILURES) and (failed := _unhandled(run)):
+    if any(tally.get(name, 0) for name in _FAILURES) and (failed := unhandled(run)):
         return N.FAILED, ", ".join(f"{t} {run.visits[run.latest[t]].state.label}" for t in failed[:5])
     if any(tally.get(name, 0) for name in _STOPPED):
         return N.CANCELLED, ""
@@ -68,7 +68,7 @@ def _ended(run: Run) -> tuple[StateName, str]:
     return N.SUCCESS, ""
 
 
-def _unhandled(run: Run) -> list[str]:
+def unhandled(run: Run) -> list[str]:
     """Tasks that failed and for which no task answered: one whose trigger heeds failures, and which ended well.
 
     A task that did not run because of a failure hands it on to those that answer for itself.

@@ -1,0 +1,57 @@
+"""Coroutines on one asyncio thread, which starts with the first; each can be stopped by its token.
+
+Knows asyncio and threads; must not know tasks or states.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine, Hashable
+from contextvars import Context
+from typing import Any
+
+__all__ = ["LoopThread"]
+
+
+class LoopThread:
+    """An event loop in a thread of its own; safe from any thread."""
+
+    def __init__(self, name: str = "prefect_nb loop") -> None:
+        self._name = name
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
+
+    def run(self, token: Hashable, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
+        """Run a coroutine in this context; it must not raise."""
+        loop = self._running()
+
+        def begin() -> None:
+            task = loop.create_task(start(), context=context)
+            self._tasks[token] = task
+            task.add_done_callback(lambda _: self._tasks.pop(token, None))
+
+        loop.call_soon_threadsafe(begin)
+
+    def stop(self, token: Hashable) -> bool:
+        """Cancel the coroutine under this token; False if there is none."""
+        task, loop = self._tasks.get(token), self._loop
+        if task is None or loop is None:
+            return False
+        loop.call_soon_threadsafe(task.cancel)
+        return True
+
+    def close(self) -> None:
+        """Stop the loop; what still runs is abandoned."""
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None:
+            loop.call_soon_threadsafe(loop.stop)
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        with self._lock:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                threading.Thread(target=self._loop.run_forever, name=self._name, daemon=True).start()
+            return self._loop
