@@ -122,7 +122,7 @@ class Hub:
             return ViewModel.of(0, run, empty.nodes, empty.edges)
         session = flow.session
         return build(
-            session.run,
+            session.bus.run,
             session.graph,
             seq=self._seq,
             store=session.store.location,

@@ -14,9 +14,16 @@ _log = logging.getLogger("prefect_nb")
 
 
 class Bus:
-    """Observers of a run; they are called in the engine's thread and must not block."""
+    """Observers of a run; they are called in the engine's thread and must not block.
 
-    def __init__(self) -> None:
+    Attributes
+    ----------
+    run : Run
+        The last durable state: what may be shown.
+    """
+
+    def __init__(self, run: Run | None = None) -> None:
+        self.run = run or Run()
         self._lock = threading.Lock()
         self._observers: list[Callable[[Run], None]] = []
 
@@ -34,6 +41,7 @@ class Bus:
 
     def publish(self, run: Run) -> None:
         """Tell every observer."""
+        self.run = run
         with self._lock:
             observers = list(self._observers)
         for observer in observers:

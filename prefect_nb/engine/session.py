@@ -70,7 +70,7 @@ class Session:
     ) -> None:
         self.store = store
         self.now = now
-        self.bus = Bus()
+        self.bus = Bus(run)
         self._run = run
         self._place = Place(notebook, graph or {})
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -323,11 +323,11 @@ class Session:
                 waiter.set_exception(told)
             return
         self._stored += acked.stored
+        self.bus.publish(acked.run)
         for waiter in acked.waiters:
             waiter.set_result(acked.run)
         for visit in acked.settled:
             self._seats.settle(visit)
-        self.bus.publish(acked.run)
 
     def _fail(self, error: PrefectNBError, *, quietly: bool = False) -> None:
         """Stop working: everybody who waits, now or later, gets the error that came first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import select
 import sqlite3
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Notebook", "said", "states", "stored_as"]
+__all__ = ["Notebook", "hear", "said", "states", "stored_as", "table"]
 
 _LEDGER = """
 def keep(path):
@@ -34,9 +35,24 @@ def said(word: str) -> Callable[[dict[str, Any]], bool]:
 
 def states(kernel: Any) -> dict[str, str]:
     """The state of each task as ``%flow status`` shows it."""
-    lines = kernel.run("%flow status").text().splitlines()
+    return table(kernel.run("%flow status").text())
+
+
+def table(text: str) -> dict[str, str]:
+    """The state of each task in a status table."""
+    lines = text.splitlines()
     head = next(n for n, line in enumerate(lines) if line.startswith("───"))
     return {parts[0]: parts[1] for line in lines[head + 1 :] if len(parts := line.split()) > 1}
+
+
+def hear(kernel: Any, wanted: Callable[[dict[str, Any]], bool], limit: float = 20.0) -> dict[str, Any]:
+    """The first message, whatever cell it belongs to, that satisfies `wanted`; of those kept, then of those to come."""
+    ends = time.monotonic() + limit
+    while not (found := [message for message in kernel.others if wanted(message)]):
+        assert time.monotonic() < ends, "nothing of the kind was heard"
+        with contextlib.suppress(queue.Empty):
+            kernel.others.append(kernel.client.get_iopub_msg(timeout=0.2))
+    return dict(found[0])
 
 
 def stored_as(folder: Path, task: str, state: str) -> None:

@@ -225,15 +225,32 @@ def test_a_bad_store_is_one_error_of_ours(kernel: Any, tmp_path: Path, how: str)
     assert notebook.run("a").result == "1"
 
 
+def _recorded(folder: Path) -> dict[str, str]:
+    """The state of each task's last visit as another process reads it."""
+    with contextlib.closing(sqlite3.connect(f"file:{folder / '.prefect_nb' / 'state.db'}?mode=ro", uri=True)) as base:
+        return dict(base.execute("SELECT task, state FROM visit ORDER BY run_id, visit").fetchall())
+
+
 def test_the_store_directory_deleted_while_it_runs(notebook: Notebook, tmp_path: Path) -> None:
-    """Deleting the store under a live kernel never hangs a cell; the value is there or an error of ours is."""
+    """A cell whose end cannot be recorded says so and what to do; the next begins a new store, and it is all there."""
     notebook.run("a", "%%task a\na = 1")
     shutil.rmtree(tmp_path / ".prefect_nb")
-    run = notebook.run("b", "%%task b\nb = a + 1\nb")
-    assert run.result == "2" or run.errors[0]["ename"].startswith("Store"), run.errors
+    refused = notebook.run("b", "%%task b\nb = a + 1\nb")
+    assert [error["ename"].startswith("Store") for error in refused.errors] == [True]
+    assert "deleted or replaced while it was open" in refused.errors[0]["evalue"]
+    assert str(tmp_path / ".prefect_nb") in refused.errors[0]["evalue"]
+    assert "->" in refused.errors[0]["evalue"]
+    assert notebook.run("plain", "a + 1").result == "2"
     again = notebook.run("b", "%%task b\nb = a + 2\nb")
-    assert again.result == "3" or again.errors[0]["ename"].startswith("Store"), again.errors
-    assert notebook.run("plain", "1 + 1").result == "2"
+    assert (again.result, again.errors) == ("3", [])
+    assert _recorded(tmp_path)["b"] == "Success"
+    assert states(notebook.kernel)["b"] == "Success"
+    notebook.kernel.restart()
+    notebook.load()
+    notebook.ran()
+    assert notebook.run("a").ok
+    assert notebook.run("b").result == "3"
+    assert notebook.ran() == []
 
 
 def _owner(kernel: Any) -> psutil.Process:
@@ -342,14 +359,25 @@ def test_a_full_disk(make_kernel: Callable[..., Any], tmp_path: Path) -> None:
             while True:
                 os.write(descriptor, b"x" * 4096)
         os.close(descriptor)
-        run = notebook.run("b", "%%task b\nb = bytes(1_000_000)\nprint('x' * 100_000)")
-        assert run.ok or run.errors[0]["ename"] == "StoreFull", run.errors
-        run = notebook.run("c", "%%task c\nc = 1\nc")
-        assert run.ok or run.errors[0]["ename"] == "StoreFull", run.errors
+        refused = notebook.run("b", "%%task b\nb = bytes(1_000_000)\nprint('x' * 100_000)")
+        assert [error["ename"] for error in refused.errors] == ["StoreFull"]
+        assert str(place) in refused.errors[0]["evalue"]
+        assert "free some space" in refused.errors[0]["evalue"]
+        assert "x" * 100_000 in refused.text()
+        assert notebook.run("plain", "len(b)").result == "1000000"
+        small = notebook.run("c", "%%task c\nc = 1\nc")
+        assert [error["ename"] for error in small.errors] == [] if small.ok else ["StoreFull"]
+        told = {"a": "Success", **({"c": "Success"} if small.ok else {})}  # an answered cell is recorded, no other is
+        assert {task: state for task, state in _recorded(place).items() if state == "Success"} == told
         filler.unlink()
         assert notebook.run("d", "%%task d\nd = a + 1\nd").result == "2"
-        assert states(notebook.kernel)["a"] == "Success"
-        assert states(notebook.kernel)["d"] == "Success"
+        assert notebook.run("b").ok
+        assert {task: states(notebook.kernel)[task] for task in "abd"} == dict.fromkeys("abd", "Success")
+        notebook.kernel.restart()
+        notebook.load()
+        notebook.ran()
+        assert [notebook.run(cell).ok for cell in "abd"] == [True] * 3
+        assert notebook.ran() == []
         notebook.kernel.close()
     finally:
         os.system(f"umount -l {place}")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
-from must_parts import Notebook, said, states
+from must_parts import Notebook, hear, said, states, stored_as, table
 
 pytestmark = pytest.mark.kernel
 
@@ -28,6 +32,8 @@ del log, thread
 print('six')
 'seven'"""
 KINDS = ["TaskPlanned", "KeyResolved", "BodyEntered", "BodyReturned"]
+MIME = "application/vnd.prefect-nb.flow+json"
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
@@ -40,23 +46,52 @@ def notebook(kernel: Any, tmp_path: Path) -> Notebook:
 
 def _events(tmp_path: Path, task: str) -> list[str]:
     """The kinds of a task's events as another process reads them."""
-    with sqlite3.connect(f"file:{tmp_path / '.prefect_nb' / 'state.db'}?mode=ro", uri=True) as connection:
-        rows = connection.execute("SELECT body FROM event ORDER BY run_id, seq").fetchall()
+    with contextlib.closing(sqlite3.connect(f"file:{tmp_path / '.prefect_nb' / 'state.db'}?mode=ro", uri=True)) as base:
+        rows = base.execute("SELECT body FROM event ORDER BY run_id, seq").fetchall()
     events = [json.loads(body) for (body,) in rows]
     return [event["kind!"] for event in events if event.get("visit", [""])[0] == task]
 
 
+@contextlib.contextmanager
+def _held(tmp_path: Path) -> Iterator[None]:
+    """Keep the store from writing anything, as another process in the middle of its own transaction does."""
+    with contextlib.closing(sqlite3.connect(tmp_path / ".prefect_nb" / "state.db", isolation_level=None)) as base:
+        base.execute("BEGIN IMMEDIATE")
+        yield
+        base.execute("ROLLBACK")
+
+
+def _shown(message: dict[str, Any], task: str) -> str:
+    """The state in which a message shows a task to a page, live or as a picture; empty if it does not."""
+    data = message["content"].get("data", {})
+    model = data.get("model") or data.get("patch") or data.get(MIME) or {}
+    return next((node["state"] for node in model.get("nodes", ()) if node["id"] == task), "")
+
+
+def _answers(message: dict[str, Any]) -> bool:
+    """Whether a message says that the kernel is done with a request."""
+    return bool(message["content"].get("execution_state") == "idle")
+
+
 def test_transitions_are_stored_before_they_are_shown(notebook: Notebook, tmp_path: Path) -> None:
-    """When a cell's reply has come, another process finds every transition; while it runs, that it runs."""
-    kernel = notebook.kernel
-    source = (
-        "%%task slow\nprint('go', flush=True)\nimport os, time\nwhile not os.path.exists('let'):\n    time.sleep(0.01)"
-    )
-    request = kernel.send(source, cell_id="slow")
+    """While the store cannot write, no end is shown and no cell is answered; an end that is shown is in the store."""
+    kernel, states_shown, answered = notebook.kernel, [], False
+    notebook.run("flow", "%flow")
+    source = "import os, select\nwhile not os.path.exists('let'):\n    select.select([], [], [], 0.01)"
+    request = kernel.send(f"%%task slow\nprint('go', flush=True)\n{source}", cell_id="slow")
     kernel.wait(request, until=said("go"))
-    (tmp_path / "let").touch()
-    assert kernel.wait(request).ok
-    assert _events(tmp_path, "slow") == KINDS
+    stored_as(tmp_path, "slow", "Running")
+    with _held(tmp_path):
+        (tmp_path / "let").touch()
+        with pytest.raises(AssertionError, match="was not idle"):  # neither answered nor shown as done
+            kernel.wait(request, until=lambda m: _shown(m, "slow") == "Success" or _answers(m), limit=0.7)
+        assert _events(tmp_path, "slow") == KINDS[:3]
+    while not answered or "Success" not in states_shown:
+        message = kernel.client.get_iopub_msg(timeout=20)
+        states_shown.append(_shown(message, "slow"))
+        answered = answered or _answers(message)
+        if answered or states_shown[-1] == "Success":
+            assert _events(tmp_path, "slow") == KINDS
 
 
 def test_what_is_told_survives_a_restart(notebook: Notebook) -> None:
@@ -107,17 +142,40 @@ def test_output_belongs_to_its_task_and_is_replayed_in_order(notebook: Notebook,
     assert [line for line in _told(notebook.run("talker")) if "saved" not in line] == first
 
 
+def _agree(bundle: dict[str, Any], wanted: dict[str, str]) -> None:
+    """Model, picture and table tell of the same tasks in the same states, and count them alike."""
+    assert set(bundle) == {MIME, "image/svg+xml", "text/plain"}
+    model, text = bundle[MIME], bundle["text/plain"]
+    assert {node["label"]: node["state"] for node in model["nodes"]} == wanted
+    assert model["counts"] == Counter(node["type"] for node in model["nodes"])
+    assert table(text) == wanted
+    picture = ElementTree.fromstring(bundle["image/svg+xml"])
+    assert not [
+        part for part in picture.iter() if part.tag == f"{SVG}script" or any(k[:2] == "on" for k in part.attrib)
+    ]
+    drawn = [list(part.iter(f"{SVG}text")) for part in picture.iter(f"{SVG}g") if part.get("role") == "listitem"]
+    words = {name.text: told.text.split(" · ")[0] for name, told in (texts[:2] for texts in drawn)}
+    assert words == wanted
+    done = sum(state == "Success" for state in wanted.values())
+    counted = f"{done} of {len(wanted)} done, {len(wanted) - done} failed"
+    assert f"· {counted} ·" in text
+    assert picture.findtext(f"{SVG}desc").startswith(f"{counted}. ")
+
+
 def test_the_graph_is_one_bundle(notebook: Notebook) -> None:
-    """%flow shows our own type, a picture without scripts and a table, and is kept up to date in place."""
+    """%flow shows a model, a picture without scripts and a table that agree, and brings them up to date in place."""
     notebook.run("a", "%%task a\na = 1")
+    notebook.run("bad", "%%task bad\n1 / 0")
+    notebook.run("after", "%%task after --after bad\nc = 1")
     shown = notebook.run("flow", "%flow").outputs[0]
-    bundle = shown["data"]
-    assert set(bundle) == {"application/vnd.prefect-nb.flow+json", "image/svg+xml", "text/plain"}
-    assert "<script" not in bundle["image/svg+xml"]
-    assert "Success" in bundle["text/plain"]
-    json.dumps(bundle)
-    run = notebook.run("b", "%%task b\nb = a + 1")
+    before = {"a": "Success", "bad": "Failed", "after": "TriggerFailed"}
+    _agree(shown["data"], before)
     name = shown["transient"]["display_id"]
-    notebook.kernel.run("1")
-    updates = [m for m in (*run.messages, *notebook.kernel.others) if m["msg_type"] == "update_display_data"]
-    assert any(m["content"]["transient"]["display_id"] == name for m in updates) or updates == []
+    run = notebook.run("b", "%%task b\nb = a + 1")
+    notebook.kernel.others += run.messages
+    update = hear(
+        notebook.kernel,
+        lambda m: m["msg_type"] == "update_display_data" and _shown(m, "b") == "Success",
+    )
+    assert update["content"]["transient"]["display_id"] == name
+    _agree(update["content"]["data"], {**before, "b": "Success"})
