@@ -31,6 +31,7 @@ __all__ = ["MIME", "Hub"]
 MIME = "application/vnd.prefect-nb.flow+json"
 STATE, CONTROL = "prefect_nb.state", "prefect_nb.control"
 _APART_S = 0.1
+_SOON_S = 0.03
 _EXPECT_S = 0.3
 _KEPT = 20
 
@@ -173,9 +174,9 @@ class Hub:
     def _pump(self) -> None:
         while not self._done.is_set():
             self._wake.wait()
-            self._wake.clear()
-            if self._done.is_set():
+            if self._done.wait(_SOON_S):  # what has just ended is answered first; what ends next comes along
                 return
+            self._wake.clear()
             self._send()
             shown = self._shown
             quiet = not self.flow.opened or not self.flow.session.run.active
