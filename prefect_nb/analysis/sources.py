@@ -114,6 +114,7 @@ def normalize(source: str) -> str:
     return "".join(out) + (";" if _ends_silently(source, module) else "")
 
 
+@lru_cache(maxsize=1024)
 def cell_fingerprint(source: str) -> str:
     """The digest of a cell's normal form."""
     return "b3-" + digest(normalize(source).encode("utf-8", "surrogatepass")).hex()

@@ -99,6 +99,7 @@ class Document:
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
     _seen: dict[str, Seen] = field(default_factory=dict)
     _nodes: dict[tuple[str, bool], tuple[CellInfo, Seen | None, Node]] = field(default_factory=dict)
+    _told: tuple[Graph, bool, dict[str, Any]] | None = None
     _rebound: frozenset[str] = _NOTHING
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
@@ -189,7 +190,9 @@ class Document:
         """Who reads which version of whose names, as source and executions say."""
         with self._lock:
             if self._graph is None:
-                self._graph = self._build(careful=False)
+                ids = self._ids()
+                nodes = [self._node(c, ids, False) for c in self._cells.values()]
+                self._graph = build(nodes, available=self.available())
             return self._graph
 
     @property
@@ -197,12 +200,14 @@ class Document:
         """As `graph`, but a change that did not happen last time still may: what has to be up to date for a reader."""
         with self._lock:
             if self._careful is None:
-                self._careful = self._build(careful=True)
+                usual, ids = self.graph, self._ids()
+                nodes = [self._node(c, ids, True) for c in self._cells.values()]
+                same = all(one is two for one, two in zip(nodes, usual.nodes, strict=True))
+                self._careful = usual if same else build(nodes, available=self.available())
             return self._careful
 
-    def _build(self, *, careful: bool) -> Graph:
-        ids = {c.spec.name: c.id for c in self._cells.values() if c.spec is not None}
-        return build([self._node(c, ids, careful) for c in self._cells.values()], available=self.available())
+    def _ids(self) -> dict[str, str]:
+        return {c.spec.name: c.id for c in self._cells.values() if c.spec is not None}
 
     def _node(self, cell: CellInfo, ids: Mapping[str, str], careful: bool) -> Node:
         """The cell's node; made again only when something about this very cell changed."""
@@ -210,13 +215,19 @@ class Document:
         after = tuple(ids.get(name, name) for name in cell.spec.after) if cell.spec is not None else ()
         known = self._nodes.get((cell.id, careful))
         if known is None or known[0] is not cell or known[1] is not seen or known[2].after != after:
-            known = self._nodes[cell.id, careful] = cell, seen, _node(cell, after, seen, careful=careful)
+            node = _node(cell, after, seen, careful=careful)
+            if careful and node == (usual := self._node(cell, ids, False)):
+                node = usual  # the very same, so that equal graphs are told by their nodes
+            known = self._nodes[cell.id, careful] = cell, seen, node
         return known[2]
 
     def to_plain(self) -> dict[str, Any]:
         """The tasks and the data edges between them, as the views draw them."""
         with self._lock:
-            return self._plain()
+            graph = self.graph
+            if self._told is None or self._told[0] is not graph or self._told[1] != self.order_known:
+                self._told = graph, self.order_known, self._plain()
+            return self._told[2]
 
     def _plain(self) -> dict[str, Any]:
         tasks = {c.id: c.spec.name for c in self._cells.values() if c.spec is not None}
