@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from prefect_nb.authoring import approvals
+from prefect_nb.authoring.approvals import Answer
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core import events as ev
 from prefect_nb.core.run import Visit
@@ -22,7 +24,7 @@ from prefect_nb.wiring import now
 __all__ = ["Commands"]
 
 _log = logging.getLogger("prefect_nb")
-Answer = tuple[str, Any]
+Said = tuple[str, Any]
 
 
 class Commands:
@@ -36,9 +38,11 @@ class Commands:
 
     def __init__(self, flow: LiveFlow) -> None:
         self._flow = flow
-        self._known: dict[str, Callable[[str, Mapping[str, Any]], Answer]] = {
+        self._known: dict[str, Callable[[str, Mapping[str, Any]], Said]] = {
             "cancel": self._cancel,
             "skip": self._skip,
+            "approve": self._approve,
+            "reject": self._reject,
             "invalidate": self._invalidate,
             "force": self._force,
             "run": self._intend,
@@ -78,7 +82,7 @@ class Commands:
         elif isinstance(run, str) and run and run != self._flow.session.run.id:
             raise UsageError(f"run {run} is over in this kernel; the newest %flow shows the one that is open")
 
-    def _document(self, data: Mapping[str, Any]) -> Answer:
+    def _document(self, data: Mapping[str, Any]) -> Said:
         rows, path = data.get("cells"), data.get("path")
         if not isinstance(rows, list) or not all(_is_cell(row) for row in rows):
             raise UsageError("a document is a list of cells, each with an id and a source")
@@ -92,7 +96,7 @@ class Commands:
         run = self._flow.session.run
         return run.visit(task) or next((v for i, v in run.visits.items() if str(i) == task), None)
 
-    def _cancel(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _cancel(self, task: str, data: Mapping[str, Any]) -> Said:
         visit = self._found(task)
         if visit is None:
             raise UsageError(f"{task} has not run yet")
@@ -101,7 +105,7 @@ class Commands:
         self._flow.session.ask(ev.CancelRequested(at=now(), actor="page", visit=visit.id, message="by the page"))
         return f"asked {task} to stop", None
 
-    def _skip(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _skip(self, task: str, data: Mapping[str, Any]) -> Said:
         session = self._flow.session
         visit = self._found(task)
         cell = self._flow.document.task(task)
@@ -119,7 +123,17 @@ class Commands:
             raise UsageError(f"there is no task {task}")
         return f"{task} is skipped", None
 
-    def _invalidate(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _approve(self, task: str, data: Mapping[str, Any]) -> Said:
+        session = self._flow.session
+        session.ask(approvals.approved(session.run, task, _answer(data)))
+        return f"{task} may go on: run its cell", None
+
+    def _reject(self, task: str, data: Mapping[str, Any]) -> Said:
+        session = self._flow.session
+        session.ask(approvals.rejected(session.run, task, _answer(data)))
+        return f"{task} is cancelled", None
+
+    def _invalidate(self, task: str, data: Mapping[str, Any]) -> Said:
         session = self._flow.session
         visit = self._found(task)
         if visit is None:
@@ -129,14 +143,14 @@ class Commands:
         session.ask(ev.TaskInvalidated(at=now(), actor="page", visit=visit.id))
         return f"{task} will be computed again", None
 
-    def _force(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _force(self, task: str, data: Mapping[str, Any]) -> Said:
         cell = self._flow.document.task(task)
         if cell is None:
             raise UsageError(f"there is no task {task}")
         self._flow.forced.add(cell.id)
         return f"the next execution of {task} computes it again", None
 
-    def _intend(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _intend(self, task: str, data: Mapping[str, Any]) -> Said:
         """A body runs only when its cell is executed; where the page cannot do that, a person is told which."""
         document = self._flow.document
         cell = document.task(task)
@@ -150,7 +164,7 @@ class Commands:
         told = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
         return f"now run {'the cell' if len(names) == 1 else 'the cells'} of {told}: this page cannot", None
 
-    def _details(self, task: str, data: Mapping[str, Any]) -> Answer:
+    def _details(self, task: str, data: Mapping[str, Any]) -> Said:
         return "", self.details(task).to_plain()
 
     def details(self, task: str) -> Details:
@@ -164,6 +178,17 @@ class Commands:
         earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
         events = [event for _, event in store.events(run.id)]
         return inspect(events, store.logs(run.id), entry, earlier, task)
+
+
+def _answer(data: Mapping[str, Any]) -> Answer:
+    """What a person said on the page; anything that is not what a page sends says nothing."""
+    note, value = data.get("note"), data.get("value")
+    return Answer(
+        approvals.person("page"),
+        now(),
+        note if isinstance(note, str) else "",
+        value if isinstance(value, Mapping) else {},
+    )
 
 
 def _is_cell(row: object) -> bool:

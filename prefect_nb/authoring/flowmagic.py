@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from IPython.core.error import UsageError as MagicUsageError
 
+from prefect_nb.authoring import approvals
+from prefect_nb.authoring.approvals import Answer
 from prefect_nb.authoring.hub import Hub
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.runner import CellRunner
@@ -47,6 +50,8 @@ class FlowMagic:
             "logs": self._logs,
             "runs": self._runs,
             "run": self._run,
+            "approve": self._approve,
+            "reject": self._reject,
             "new": self._new,
             "failed": self._failed,
             "dot": self._dot,
@@ -144,6 +149,31 @@ class FlowMagic:
             told = ", ".join(f"{task} {state}" for task, state in bad.items())
             sum_up = NotAvailable(f"not everything is up to date: {told}", hint="%flow why NAME tells more")
             raise present(self._flow.shell, sum_up, None)
+
+    def _approve(self, rest: str) -> None:
+        name, answer = self._answer(rest, "approve")
+        session = self._flow.session
+        session.ask(approvals.approved(session.run, name, answer))
+        _print(f"{name} may go on: execute its cell")
+
+    def _reject(self, rest: str) -> None:
+        name, answer = self._answer(rest, "reject")
+        session = self._flow.session
+        session.ask(approvals.rejected(session.run, name, answer))
+        _print(f"{name} is cancelled")
+
+    def _answer(self, rest: str, command: str) -> tuple[str, Answer]:
+        """A task's name, then ``field=value`` words that answer its form, then a note."""
+        self._open()
+        try:
+            words = shlex.split(rest)
+        except ValueError:
+            words = rest.split()
+        name = self._known(words[0] if words else "", command)
+        form = approvals.waiting(self._flow.session.run, name).state.data.get("form") or {}
+        fields = dict(word.split("=", 1) for word in words[1:] if word.partition("=")[0] in form)
+        note = " ".join(word for word in words[1:] if word.partition("=")[0] not in form)
+        return name, Answer(approvals.person("notebook"), now(), note, fields)
 
     def _new(self, rest: str) -> None:
         _print(f"run {self._flow.renew()}")

@@ -132,6 +132,10 @@ Without a command: the live graph of this notebook. Commands::
     runs          the runs of this notebook
     run [NAME]    bring every task, or one and what it needs, up to date; unrelated tasks go on after a failure
                   (the only line of its cell)
+    approve NAME [FIELD=VALUE ...] [NOTE]
+                  let a task that waits for a person go on; then execute its cell
+    reject NAME [NOTE]
+                  end a task that waits for a person without running it
     new           end this run and begin a new one
     failed NAME   what a failed body had bound, as a dict
     dot           the graph in the DOT language
