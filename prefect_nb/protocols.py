@@ -152,7 +152,9 @@ class Signal:
 class Commit:
     """One atomic append: all of it, or nothing and a refusal.
 
-    `expect` guards visits; a `run_row` is guarded by `run_owner` (the worker that must hold the run, empty = anybody).
+    `expect` guards visits; a `run_row` is guarded by `run_owner` (the worker that must hold the run, empty = anybody);
+    `after` is the number of the newest event that it was based on (negative: any), so that an append which follows a
+    lost one is refused too.
     """
 
     run: str
@@ -164,6 +166,7 @@ class Commit:
     results: tuple[ResultRow, ...] = ()
     entries: tuple[Entry, ...] = ()
     logs: tuple[LogChunk, ...] = ()
+    after: int = -1
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,15 @@ class Batch:
 
     Parameters
     ----------
+    after : int
+        The number of the run's event that it follows.
     described : bool
         Whether the notebook's graph changed.
     hurry : bool
         Whether somebody waits for it.
     """
 
+    after: int = 0
     described: bool = False
     hurry: bool = False
     events: list[Event] = field(default_factory=list)
@@ -123,4 +126,5 @@ class Batch:
             results=tuple(self.results),
             entries=tuple(self.entries),
             logs=logs,
+            after=self.after,
         )

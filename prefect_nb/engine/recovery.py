@@ -10,6 +10,7 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.fold import fold
 from prefect_nb.core.run import Run
 from prefect_nb.core.states import StateName, StateType
+from prefect_nb.engine.batch import Place
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import UsageError
 from prefect_nb.protocols import RunRow, Store
@@ -65,7 +66,7 @@ def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tu
     """
     row, remark = (None, "") if opening.fresh else _earlier(store, opening)
     if row is None:
-        session = Session(store, Run(), now, opening.notebook)
+        session = Session(store, Run(), now, Place(opening.notebook))
         session.ask(
             ev.RunOpened(
                 at=now(),
@@ -78,8 +79,8 @@ def open_session(store: Store, opening: Opening, now: Callable[[], float]) -> tu
         )
         session.listen()
         return session, remark
-    run = fold(event for _, event in store.events(row.run))
-    session = Session(store, run, now, opening.notebook, row.graph)
+    run, after = _told(store, row.run)
+    session = Session(store, run, now, Place(opening.notebook, row.graph), after)
     session.ask(ev.RunAttached(at=now(), worker=opening.worker), *_left_over(run, now()))
     session.listen()
     return session, remark
@@ -94,14 +95,21 @@ def _earlier(store: Store, opening: Opening) -> tuple[RunRow | None, str]:
             raise UsageError(f"run {row.run} still runs in another process", hint="cancel it first, or wait for it")
     else:
         rows = [r for r in store.runs(flow=opening.flow, limit=20) if r.live and not StateType(r.type).final]
-        if not rows:
-            return None, ""
-        row = rows[0]
-        if _held(store, row, opening):
-            return None, f"another kernel works on {opening.flow} in run {row.run}; this one has a run of its own"
+        rows.sort(key=lambda r: r.worker != opening.former)  # its own first, else the newest that nobody holds
+        found = next((r for r in rows if not _held(store, r, opening)), None)
+        if found is None:
+            held = f"another kernel works on {opening.flow} in run {rows[0].run}" if rows else ""
+            return None, held and f"{held}; this one has a run of its own"
+        row = found
     if not store.take_run(row.run, opening.worker, row.worker):
         return None, f"another kernel was faster to take run {row.run} over; this one has a run of its own"
     return row, ""
+
+
+def _told(store: Store, run: str) -> tuple[Run, int]:
+    """A run as its events tell it, and the number of the newest."""
+    events = store.events(run)
+    return fold(event for _, event in events), events[-1][0] if events else 0
 
 
 def _held(store: Store, row: RunRow, opening: Opening) -> bool:
@@ -145,13 +153,13 @@ def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
     for row in store.runs(limit=200):
         if StateType(row.type).final or row.state == "Paused" or store.alive(row.worker):
             continue
-        run = fold(event for _, event in store.events(row.run))
-        left = _left_over(run, now())
-        if row.live and not left:
+        if row.live and not _left_over(_told(store, row.run)[0], now()):
             continue
         if not store.take_run(row.run, worker, row.worker):
             continue
-        session = Session(store, run, now, row.notebook, row.graph)
+        run, after = _told(store, row.run)  # again, for nobody else can add to it from here on
+        left = _left_over(run, now())
+        session = Session(store, run, now, Place(row.notebook, row.graph), after)
         ending: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), lost=True, actor="recovery")]
         session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *left, *ending)
         session.close()

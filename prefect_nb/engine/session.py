@@ -54,10 +54,10 @@ class Session:
         The state to go on from; a blank one for a new run.
     now : callable
         The clock: seconds since the epoch, UTC.
-    notebook : str
-        The notebook's path, for people.
-    graph : mapping, optional
-        The notebook's graph as it was last known.
+    place : Place, optional
+        Where the notebook is, and its graph as it was last known.
+    after : int
+        The number of the newest event in `run`.
     """
 
     def __init__(
@@ -65,21 +65,21 @@ class Session:
         store: Store,
         run: Run,
         now: Callable[[], float],
-        notebook: str = "",
-        graph: Mapping[str, Any] | None = None,
+        place: Place | None = None,
+        after: int = 0,
     ) -> None:
         self.store = store
         self.now = now
         self.bus = Bus(run)
         self._run = run
-        self._place = Place(notebook, graph or {})
+        self._place = place or Place()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._seats = Seats()
         self._pid = os.getpid()
         self._ended = False
         self._timers = Timers()
         self._logs: list[LogChunk] = []
-        self._batch = Batch()
+        self._batch = Batch(after=after)
         self._batch_at = 0.0
         self._told: RunRow | None = None
         self._stored = 0
@@ -294,7 +294,7 @@ class Session:
         ripe = batch.filled or (self._logs and (idle or len(self._logs) >= _BATCH))
         if self._failure is not None or not run.id or not ripe:
             return
-        self._batch = Batch()
+        self._batch = Batch(after=batch.after + len(batch.events))
         row = run_row(run, self._place.notebook, self._place.graph)
         told = replace(row, version=0)
         news = batch.described or told != self._told

@@ -99,6 +99,9 @@ class MemoryStore:
             raise _Refused(f"there is no run {commit.run}")
         if run is not None and commit.run_owner and run.worker != commit.run_owner:
             raise _Refused(f"run {commit.run} belongs to worker {run.worker} now, not to {commit.run_owner}")
+        count = len(self._events.get(commit.run, ()))
+        if commit.after not in (count, -1):
+            raise _Refused(f"run {commit.run} has {count} events; this was based on {commit.after}")
         for expect in commit.expect:
             row = self._visits.get((commit.run, expect.visit))
             if ((row.version, row.token) if row else (0, 0)) != (expect.version, expect.token):

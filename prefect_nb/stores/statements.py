@@ -54,12 +54,15 @@ _VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
 
 def append(c: sqlite3.Connection, *commit: Any) -> int:
     """Apply one commit; the run's newest event number."""
-    run, expects, owner, events, run_row, visits, results, entries, logs = commit
+    run, expects, owner, events, run_row, visits, results, entries, logs, after = commit
     found = c.execute("SELECT seq, worker FROM run WHERE run_id = ?", (run,)).fetchone()
     if found is None and run_row is None:
         raise Refused(f"there is no run {run}")
     if found is not None and owner and found[1] != owner:
         raise Refused(f"run {run} belongs to worker {found[1]} now, not to {owner}")
+    seq: int = found[0] if found else 0
+    if after not in (seq, -1):
+        raise Refused(f"run {run} has {seq} events; this was based on {after}")
     for task, visit, index, version, token in expects:
         row = c.execute(
             f"SELECT version, token FROM visit WHERE {_VISIT_IS}",
@@ -71,7 +74,6 @@ def append(c: sqlite3.Connection, *commit: Any) -> int:
             )
     if run_row is not None:
         c.execute(_PUT_RUN, run_row)
-    seq: int = found[0] if found else 0
     if events:
         c.executemany(
             "INSERT INTO event (run_id, seq, body) VALUES (?, ?, ?)",
