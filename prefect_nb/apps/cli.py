@@ -27,6 +27,8 @@ _COMMANDS = {
     "logs": ("listing", "Print what a task wrote."),
     "graph": ("listing", "Write a run's graph as SVG or DOT, or list its edges."),
     "cancel": ("cancel", "Stop a run, or one of its tasks."),
+    "approve": ("approve", "Let a task that waits for a person go on."),
+    "reject": ("approve", "End a task that waits for a person, without running it."),
     "paths": ("doctor", "Tell where things lie and how large they are."),
     "doctor": ("doctor", "Check this installation and this store."),
 }
@@ -102,7 +104,7 @@ def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -
 def cli() -> None:
     """Run notebooks as durable workflows, and look at their runs.
 
-    Exit status: 0 success, 1 something failed, 2 wrong usage, 130 interrupted.
+    Exit status: 0 success, 1 something failed, 2 wrong usage, 3 paused, 130 interrupted.
     """
 
 

@@ -59,7 +59,9 @@ class Skip(BodySignal):
 
 
 class Fail(BodySignal):
-    """The body failed; it is tried again as far as the task's retries allow."""
+    """The body failed; it is tried again as far as the task's retries allow, unless it is not `retryable`."""
+
+    retryable: bool = True
 
 
 class Retry(BodySignal):
@@ -181,7 +183,7 @@ def ended(
             return ev.BodySkipped(at=at, visit=visit, token=token, message=error.message)
         case Fail():
             told = error_info(error, error.__traceback__, label=label)
-            return ev.BodyRaised(at=at, visit=visit, token=token, error=told)
+            return ev.BodyRaised(at=at, visit=visit, token=token, error=told, retryable=error.retryable)
         case Retry():
             return ev.BodyDeferred(at=at, visit=visit, token=token, due=at + error.after, message=error.message)
         case Pause():

@@ -12,12 +12,14 @@ from prefect_nb.core.run import Run
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.engine.batch import Place
 from prefect_nb.engine.session import Session
+from prefect_nb.engine.wishes import wished
 from prefect_nb.errors import UsageError
-from prefect_nb.protocols import RunRow, Store
+from prefect_nb.protocols import RunRow, Signal, Store
 
-__all__ = ["Opening", "open_session", "sweep"]
+__all__ = ["Opening", "carry_out", "open_session", "sweep"]
 
 _BODIES = (StateName.SUBMITTED, StateName.RUNNING, StateName.CANCELLING)
+_KEPT = (StateName.PAUSED, StateName.SUSPENDED, StateName.RESUMING)
 _RESUMABLE = ("Crashed", "Paused", "Failed", "Running", "Cancelling", "Open")
 
 
@@ -117,7 +119,9 @@ def _held(store: Store, row: RunRow, opening: Opening) -> bool:
 
 
 def _left_over(run: Run, at: float) -> list[ev.TaskEvent]:
-    """What becomes of visits whose process is gone: bodies have crashed; what only waited is given up.
+    """What becomes of visits whose process is gone: bodies have crashed; what waited for its turn is given up.
+
+    What waits for a person or a time, or was just let go on, needs no process and stays as it is.
 
     Nobody stands ready for the body of a visit that waits (a retry, a first entry): executing its cell again makes a
     visit of its own, and until then the old one would keep the run busy for ever.
@@ -126,7 +130,7 @@ def _left_over(run: Run, at: float) -> list[ev.TaskEvent]:
     for visit in run.visits.values():
         if visit.state.name in _BODIES:
             found.append(ev.WorkerLost(at=at, visit=visit.id, actor="recovery"))
-        elif not visit.state.final:
+        elif not visit.state.final and visit.state.name not in _KEPT:
             told = f"its kernel ended while it was {visit.state.label}; run it again"
             found.append(ev.CancelRequested(at=at, visit=visit.id, actor="recovery", message=told))
     return found
@@ -145,6 +149,34 @@ def _to_resume(store: Store, opening: Opening) -> RunRow:
     if row.state not in _RESUMABLE:
         raise UsageError(f"run {row.run} ended as {row.state}; there is nothing to resume", hint="start a new run")
     return row
+
+
+def carry_out(store: Store, row: RunRow, wish: Signal, worker: str, now: Callable[[], float]) -> bool:
+    """Let a wish happen in a run that nobody works on; False if somebody does, who then is the one to ask.
+
+    The run stays for whoever goes on with it.
+
+    Parameters
+    ----------
+    row : RunRow
+        The run, as it was read.
+    wish : Signal
+        What is wished.
+    worker : str
+        This process, as the store knows it.
+    """
+    if store.alive(row.worker) or not store.take_run(row.run, worker, row.worker):
+        return False
+    run, after = _told(store, row.run)
+    happens = wished(run, wish)
+    session = Session(store, run, now, Place(row.notebook, row.graph), after)
+    try:
+        attached: list[ev.Event] = [ev.RunAttached(at=now(), worker=worker, actor="recovery"), *_left_over(run, now())]
+        parked: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), interrupted=True, actor="recovery")]
+        session.ask(*attached, *([] if happens is None else [happens]), *parked)
+    finally:
+        session.close()
+    return True
 
 
 def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
