@@ -7,17 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from engine_parts import A, B, BreakableStore, failing, opening, order, plan, resolved, run_body, twice
+from engine_parts import FIRST, A, B, BreakableStore, failing, opening, order, plan, resolved, run_body, twice
 
 from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Resolve
 from prefect_nb.core.fold import fold
 from prefect_nb.core.run import Run
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
-from prefect_nb.engine.desk import Settled
-from prefect_nb.engine.recovery import open_session, sweep
+from prefect_nb.engine.desk import Desk, Settled
+from prefect_nb.engine.recovery import carry_out, open_session, sweep
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import StoreError, StoreFull, UsageError
+from prefect_nb.protocols import Signal
 from prefect_nb.stores.sqlite import SqliteStore
 from prefect_nb.testing import FakeClock
 
@@ -87,6 +89,85 @@ def test_what_only_waited_is_given_up(store: MortalStore, opened: Opened, clock:
     assert "its kernel ended while it was Retrying" in second.run.visits[A].state.message
     again = VisitId("a", 2)
     assert isinstance(run_body(second, plan(second, again), again), Settled)
+
+
+def _paused(session: Session, **options: Any) -> None:
+    """A visit that waits for a person."""
+    order(plan(session, approve=True, **options))
+    session.ask(ev.KeyResolved(at=session.now(), visit=A, key="k", reason=FIRST))
+    assert session.run.visits[A].state.name is N.PAUSED
+
+
+def _answer(kind: str) -> Signal:
+    return Signal("r1", kind, "a", "ann", 7.0, detail={"note": "looks good", "value": {"n": 3}})
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "headless"])
+def test_what_waits_for_a_person_outlives_its_process(store: MortalStore, opened: Opened, live: bool) -> None:
+    """A paused visit is still paused after a restart; approved then, its body is entered with its first attempt."""
+    first = opened(store, live=live)
+    _paused(first)
+    if not live:
+        first.ask(ev.RunClosed(at=3.0, interrupted=True))
+    _die(store, first)
+    second = opened(store, run="r2", live=live, resume=None if live else "r1")
+    assert (second.run.id, second.run.visits[A].state.name) == ("r1", N.PAUSED)
+    assert second.run.state.name is N.PAUSED
+    store.signal(_answer("approve"))
+    resolve = order(_seat(second))
+    assert isinstance(resolve, Resolve)
+    second.post(ev.KeyResolved(at=8.0, visit=A, key="k", reason=FIRST))
+    entered = order(_seat(second))
+    assert (entered.token, entered.attempt) == (1, 1)
+    assert second.run.visits[A].approval == {"by": "ann", "at": 7.0, "note": "looks good", "value": {"n": 3}}
+
+
+def _seat(session: Session) -> Desk:
+    desk = Desk()
+    session.sit(A, desk)
+    return desk
+
+
+@pytest.mark.parametrize("live", [True, False], ids=["live", "headless"])
+@pytest.mark.parametrize(("kind", "state"), [("approve", N.RESUMING), ("reject", N.CANCELLED)])
+def test_an_answer_needs_no_kernel(store: MortalStore, opened: Opened, live: bool, kind: str, state: N) -> None:
+    """In a run that nobody works on, the process that answers writes the answer down; then somebody goes on with it."""
+    first = opened(store, live=live)
+    _paused(first)
+    worker = store.open_worker("cli", "")
+    assert not carry_out(store, store.run("r1"), _answer(kind), worker, first.now)
+    if not live:
+        first.ask(ev.RunClosed(at=3.0, interrupted=True))
+    _die(store, first)
+    assert carry_out(store, store.run("r1"), _answer(kind), worker, first.now)
+    answered = _stored(store)
+    assert answered.visits[A].state.name is state
+    assert "ann: looks good" in answered.visits[A].state.message
+    store.dead.add(worker)
+    second = opened(store, run="r2", live=live, resume=None if live else "r1")
+    assert (second.run.id, second.run.visits[A].state.name) == ("r1", state)
+
+
+@pytest.mark.parametrize("passed", [0.0, 3600.0], ids=["before its time", "after its time"])
+def test_a_pause_ends_when_its_time_has_come(
+    store: MortalStore, opened: Opened, clock: FakeClock, passed: float
+) -> None:
+    """A pause with a time ends then in whichever kernel is there, also if the time passed while there was none."""
+    first = opened(store)
+    enter = resolved(first, plan(first))
+    pause = ev.BodyPaused(at=clock(), visit=A, token=enter.token, until=clock() + 60)
+    first.ask(ev.BodyEntered(at=clock(), visit=A, token=enter.token), pause)
+    _die(store, first)
+    clock.advance(passed)
+    second = opened(store, run="r2")
+    desk = _seat(second)
+    if not passed:
+        second.ask()
+        assert second.run.visits[A].state.name is N.PAUSED
+        clock.advance(60.0)
+        second.ask()
+    assert isinstance(order(desk), Resolve)
+    assert second.run.visits[A].approval["by"] == "the clock"
 
 
 def test_two_kernels_do_not_share_a_run(store: MortalStore, opened: Opened) -> None:
