@@ -154,7 +154,7 @@ class Commit:
 
     `expect` guards visits; a `run_row` is guarded by `run_owner` (the worker that must hold the run, empty = anybody);
     `after` is the number of the newest event that it was based on (negative: any), so that an append which follows a
-    lost one is refused too.
+    lost one is refused too. `wishes` are the numbers of the signals that it answers: they are not delivered again.
     """
 
     run: str
@@ -167,6 +167,7 @@ class Commit:
     entries: tuple[Entry, ...] = ()
     logs: tuple[LogChunk, ...] = ()
     after: int = -1
+    wishes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +288,10 @@ class Store(Protocol):
         ...
 
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
-        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
+        """Deliver each wish for a run once to its owner, from a thread of the store.
+
+        What no append has answered is delivered again to the next who watches: a wish outlives who heard it.
+        """
         ...
 
     def usage(self) -> Usage:

@@ -19,10 +19,11 @@ __all__ = ["Acked", "Attachments", "Batch", "Place", "Post"]
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """What travels in the same transaction as an event: results, and entries that make them reusable."""
+    """What travels in the same transaction as an event: results, entries that make them reusable, answered wishes."""
 
     results: tuple[ResultRow, ...] = ()
     entries: tuple[Entry, ...] = ()
+    wishes: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -79,12 +80,13 @@ class Batch:
     settled: list[VisitId] = field(default_factory=list)
     results: list[ResultRow] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
+    wishes: list[int] = field(default_factory=list)
     waiters: list[Future[Run]] = field(default_factory=list)
 
     @property
     def filled(self) -> bool:
         """Whether there is anything to commit, or anybody who waits for one."""
-        return bool(self.events or self.described or self.waiters)
+        return bool(self.events or self.described or self.waiters or self.wishes)
 
     def take(self, before: Run, after: Run, post: Post, orders: Iterable[Effect]) -> None:
         """Add a post whose events moved `before` to `after` and gave `orders`."""
@@ -102,6 +104,7 @@ class Batch:
                 self.settled.append(order.visit)
         self.results.extend(post.attachments.results)
         self.entries.extend(post.attachments.entries)
+        self.wishes.extend(post.attachments.wishes)
         if post.done is not None and post.durable:
             self.waiters.append(post.done)
             self.hurry = True
@@ -127,4 +130,5 @@ class Batch:
             entries=tuple(self.entries),
             logs=logs,
             after=self.after,
+            wishes=tuple(self.wishes),
         )

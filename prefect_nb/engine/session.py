@@ -344,5 +344,5 @@ class Session:
     def _signalled(self, signal: Signal) -> None:
         if signal.kind == "invalidate" and (visit := self._run.visit(signal.task)) is not None and visit.key:
             self.store.invalidate(visit.key)
-        if (event := wished(self._run, signal)) is not None:
-            self.post(event)
+        event = wished(self._run, signal)
+        self.post(*(() if event is None else (event,)), attachments=Attachments(wishes=(signal.id,)))

@@ -83,6 +83,7 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             [_entry_to_wire(entry) for entry in commit.entries],
             [_log_to_wire(commit.run, chunk) for chunk in commit.logs],
             commit.after,
+            commit.wishes,
         )
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise errors.StoreError(

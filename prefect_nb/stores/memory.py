@@ -16,6 +16,7 @@ from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Entry, LogChunk, Receipt, ResultRow, RunRow, Signal, Usage, VisitRow
+from prefect_nb.stores.rowstore import heard_once
 
 __all__ = ["MemoryStore"]
 
@@ -91,6 +92,7 @@ class MemoryStore:
         for entry in commit.entries:
             self._enter(entry)
         self._logs.setdefault(run, []).extend(commit.logs)
+        self._open_wishes = [wish for wish in self._open_wishes if wish.id not in commit.wishes]
         return Receipt(True, len(events))
 
     def _check(self, commit: Commit) -> None:
@@ -209,19 +211,18 @@ class MemoryStore:
             self._deliver()
 
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
-        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
+        """Deliver each unanswered wish for a run once to its owner, from a thread of the store."""
         with self._guard:
-            self._callbacks[run] = callback
+            self._callbacks[run] = heard_once(callback)
             if self._dispatcher is None:
                 self._dispatcher = threading.Thread(target=self._dispatch, name="prefect_nb-memory", daemon=True)
                 self._dispatcher.start()
             self._deliver()
 
     def _deliver(self) -> None:
-        mine = [wish for wish in self._open_wishes if wish.run in self._callbacks]
-        self._open_wishes = [wish for wish in self._open_wishes if wish.run not in self._callbacks]
-        for wish in mine:
-            self._queue.put((self._callbacks[wish.run], wish))
+        for wish in self._open_wishes:
+            if wish.run in self._callbacks:
+                self._queue.put((self._callbacks[wish.run], wish))
 
     def _dispatch(self) -> None:
         while (job := self._queue.get()) is not None:

@@ -20,7 +20,7 @@ from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Receipt, Signal
 from prefect_nb.stores import codec
 from prefect_nb.stores.client import OwnerClient
-from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, network_notice, worker_id
+from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, heard_once, network_notice, worker_id
 
 __all__ = ["ProcessStore"]
 
@@ -44,7 +44,6 @@ class ProcessStore(RowStore):
         self._live = Liveness(self._directory)
         self._workers: list[str] = []
         self._undone = 0
-        self._watches: dict[str, int] = {}
         self._callbacks: dict[str, Callable[[Signal], None]] = {}
         self._wishes: SimpleQueue[Signal | None] = SimpleQueue()
         self._dispatcher: threading.Thread | None = None
@@ -102,25 +101,21 @@ class ProcessStore(RowStore):
         return worker
 
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
-        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
-        self._callbacks[run] = callback
+        """Deliver each unanswered wish for a run once to its owner, from a thread of the store."""
+        self._callbacks[run] = heard_once(callback)
         if self._dispatcher is None:
             self._dispatcher = threading.Thread(target=self._dispatch, name="prefect_nb-store-wishes", daemon=True)
             self._dispatcher.start()
-        after = self._watches.setdefault(run, 0)
-        self._client.tell("watch", run, after)
+        self._client.tell("watch", run, 0)
 
     def _arrived(self, row: tuple[Any, ...]) -> None:
-        wish = codec.signal_from_wire(row)
-        if wish.id > self._watches.get(wish.run, 0):
-            self._watches[wish.run] = wish.id
-            self._wishes.put(wish)
+        self._wishes.put(codec.signal_from_wire(row))
 
     def _restarted(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
         for worker in list(self._workers):
             yield "hold", (worker,)
-        for run, after in list(self._watches.items()):
-            yield "watch", (run, after)
+        for run in list(self._callbacks):
+            yield "watch", (run, 0)
 
     def _dispatch(self) -> None:
         while (wish := self._wishes.get()) is not None:

@@ -17,7 +17,7 @@ from prefect_nb.protocols import Entry, LogChunk, Recalled, ResultRow, RunRow, S
 from prefect_nb.stores import codec
 from prefect_nb.stores.place import identity, process_runs
 
-__all__ = ["DEFAULT_QUOTA", "LEASE_S", "Liveness", "RowStore", "network_notice", "worker_id"]
+__all__ = ["DEFAULT_QUOTA", "LEASE_S", "Liveness", "RowStore", "heard_once", "network_notice", "worker_id"]
 
 DEFAULT_QUOTA = 10 * 2**30
 LEASE_S = 60.0
@@ -35,6 +35,18 @@ def worker_id(name: str) -> str:
     """A new worker's id: unique, and telling for people."""
     plain = "".join(ch if ch.isalnum() and ch.isascii() else "-" for ch in name)[:32]
     return f"{plain or 'worker'}-{os.urandom(6).hex()}"
+
+
+def heard_once(callback: Callable[[Signal], None]) -> Callable[[Signal], None]:
+    """A callback for one watch, which hears each wish once however often it comes."""
+    heard: set[int] = set()
+
+    def hear(signal: Signal) -> None:
+        if signal.id not in heard:
+            heard.add(signal.id)
+            callback(signal)
+
+    return hear
 
 
 class Liveness:

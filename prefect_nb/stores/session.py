@@ -122,7 +122,7 @@ class Session:
             return []
         found: list[tuple[Any, ...]] = []
         for run, after in self._watched.items():
-            if not self._database.read("wishes", self._name, run, after):
+            if not self._database.read("wishes", run, after):
                 continue
             rows = self._do("take_signals", self._name, run, after)
             if rows:

@@ -18,7 +18,7 @@ from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Receipt, Signal
 from prefect_nb.stores import codec
 from prefect_nb.stores.database import Database
-from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, network_notice, worker_id
+from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, heard_once, network_notice, worker_id
 from prefect_nb.stores.session import Session
 from prefect_nb.stores.statements import WRITES
 
@@ -86,9 +86,9 @@ class SqliteStore(RowStore):
         return worker
 
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
-        """Deliver each wish for a run exactly once to its owner, from a thread of the store."""
+        """Deliver each unanswered wish for a run once to its owner, from a thread of the store."""
         with self._guard:
-            self._callbacks[run] = callback
+            self._callbacks[run] = heard_once(callback)
             self._session.watch(run, 0)
         self._attend()
 

@@ -54,7 +54,7 @@ _VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
 
 def append(c: sqlite3.Connection, *commit: Any) -> int:
     """Apply one commit; the run's newest event number."""
-    run, expects, owner, events, run_row, visits, results, entries, logs, after = commit
+    run, expects, owner, events, run_row, visits, results, entries, logs, after, wishes = commit
     found = c.execute("SELECT seq, worker FROM run WHERE run_id = ?", (run,)).fetchone()
     if found is None and run_row is None:
         raise Refused(f"there is no run {run}")
@@ -92,6 +92,8 @@ def append(c: sqlite3.Connection, *commit: Any) -> int:
         _enter(c, row)
     if logs:
         c.executemany(_PUT_LOG, logs)
+    if wishes:
+        c.executemany("UPDATE signal SET taken_by = 'answered' WHERE id = ?", [(n,) for n in wishes])
     return seq
 
 
@@ -155,21 +157,21 @@ def signal(
 
 
 def take_signals(c: sqlite3.Connection, session: str, run: str, after: int) -> list[Any]:
-    """Mark the open wishes for a run as this session's, unless the run belongs to a worker of another session."""
+    """The unanswered wishes for a run, now this session's, unless the run belongs to a worker of another session."""
     row = c.execute(
         "SELECT w.session FROM run r JOIN worker w ON w.worker_id = r.worker WHERE r.run_id = ?", (run,)
     ).fetchone()
     if row is None or row[0] == session:
-        c.execute("UPDATE signal SET taken_by = ? WHERE run_id = ? AND taken_by = ''", (session, run))
+        c.execute("UPDATE signal SET taken_by = ? WHERE run_id = ? AND taken_by <> 'answered'", (session, run))
     fields = "run_id, kind, task, actor, at, id, detail"
     text = f"SELECT {fields} FROM signal WHERE run_id = ? AND taken_by = ? AND id > ? ORDER BY id"
     return c.execute(text, (run, session, after)).fetchall()
 
 
-def wishes(c: sqlite3.Connection, session: str, run: str, after: int) -> bool:
-    """Whether there are wishes for a run that nobody, or this session, has taken."""
-    text = "SELECT 1 FROM signal WHERE run_id = ? AND taken_by IN ('', ?) AND id > ? LIMIT 1"
-    return c.execute(text, (run, session, after)).fetchone() is not None
+def wishes(c: sqlite3.Connection, run: str, after: int) -> bool:
+    """Whether there are wishes for a run that nobody has answered."""
+    text = "SELECT 1 FROM signal WHERE run_id = ? AND taken_by <> 'answered' AND id > ? LIMIT 1"
+    return c.execute(text, (run, after)).fetchone() is not None
 
 
 def note_use(c: sqlite3.Connection, digests: list[str], at: float) -> None:

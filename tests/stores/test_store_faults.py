@@ -235,7 +235,8 @@ def test_a_group_sent_twice_is_applied_once(folder):
         ['{"kind!":"RunOpened"}'],
         ("r1", "f", "", 1, "Open", "RUNNING", "", 1.0, None, "w", "{}", "{}", 0),
     )
-    group = [(1, "append", (*wire, [], [], [], [], -1)), (2, "append", ("r2", [], "", [], None, [], [], [], [], -1))]
+    nowhere = ("r2", [], "", [], None)
+    group = [(n, "append", (*one, [], [], [], [], -1, ())) for n, one in ((1, wire), (2, nowhere))]
     signal = (3, "signal", ("r1", "cancel", "", "", 1.0))
     first = Database(str(folder)).write("s", group)
     second = Database(str(folder)).write("s", [*group, signal])
@@ -397,7 +398,7 @@ def test_heartbeats_and_uses_are_recorded_when_due(folder):
     session = Session(Database(str(folder)), "s", os.getpid(), clock=clock)
     session.write([(1, "open_worker", ("w1", "kernel", "k"))])
     run = ("r1", "f", "", 1, "Open", "RUNNING", "", 1.0, None, "w", "{}", "{}", 0)
-    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0)], [], [], -1))])
+    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0)], [], [], -1, ()))])
     session.read("result", ("d",))
 
     def seen():
