@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from prefect_nb.authoring import signals, triggers
     from prefect_nb.authoring.context import context
     from prefect_nb.authoring.decorators import task
+    from prefect_nb.authoring.flows import Flow, flow, resume
+    from prefect_nb.authoring.nodes import flatten, unmapped
     from prefect_nb.core.policy import Cache, Retry
     from prefect_nb.core.states import State
     from prefect_nb.errors import PrefectNBError
@@ -19,26 +21,36 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Cache",
+    "Flow",
     "PrefectNBError",
     "Retry",
     "State",
     "context",
+    "flatten",
+    "flow",
     "load_ipython_extension",
     "open_store",
+    "resume",
     "signals",
     "task",
     "triggers",
     "unload_ipython_extension",
+    "unmapped",
 ]
 
 _HOMES = {
     "Cache": "prefect_nb.core.policy",
+    "Flow": "prefect_nb.authoring.flows",
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
     "State": "prefect_nb.core.states",
     "context": "prefect_nb.authoring.context",
+    "flatten": "prefect_nb.authoring.nodes",
+    "flow": "prefect_nb.authoring.flows",
     "open_store": "prefect_nb.wiring",
+    "resume": "prefect_nb.authoring.flows",
     "task": "prefect_nb.authoring.decorators",
+    "unmapped": "prefect_nb.authoring.nodes",
 }
 _ROOMS = {"signals": "prefect_nb.authoring.signals", "triggers": "prefect_nb.authoring.triggers"}
 

@@ -5,17 +5,19 @@ Adapters live on floor 3 and pass the conformance suites of :mod:`prefect_nb.tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
 
 __all__ = [
+    "AsksAhead",
     "Commit",
     "Entry",
+    "Executor",
     "Expect",
     "LogChunk",
     "Recalled",
@@ -29,6 +31,8 @@ __all__ = [
     "Usage",
     "VisitRow",
 ]
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +213,9 @@ class Recalls(Protocol):
     @property
     def changes(self) -> int:
         """Grows when another process wrote, and when something was declared unfit or dropped."""
-        ...
 
     def recall(self, code_key: str, *, limit: int) -> Recalled:
         """The newest entries of one code, at most `limit`; a bound on their bytes is the store's own."""
-        ...
 
 
 class Store(Protocol):
@@ -227,88 +229,103 @@ class Store(Protocol):
     @property
     def location(self) -> str:
         """Where the store is, for people."""
-        ...
 
     def append(self, commit: Commit) -> Future[Receipt]:
         """Apply a commit atomically; the only write of states."""
-        ...
 
     def open_worker(self, kind: str, name: str) -> str:
         """Register this process as a worker with a liveness lock of its own; its id."""
-        ...
 
     def alive(self, worker: str) -> bool:
         """Whether that worker's process still lives; False only when its death is proven or its lease is over."""
-        ...
 
     def take_run(self, run: str, worker: str, previous: str) -> bool:
         """Make `worker` the owner of a run whose owner is `previous`; False if somebody else was faster."""
-        ...
 
     def runs(self, *, flow: str = "", limit: int = 50) -> list[RunRow]:
         """Newest runs first."""
-        ...
 
     def run(self, run: str) -> RunRow | None:
         """One run's row; an unambiguous prefix of its id is enough."""
-        ...
 
     def visits(self, run: str) -> list[VisitRow]:
         """The visits of a run, in the order they were planned."""
-        ...
 
     def events(self, run: str, *, after: int = 0) -> list[tuple[int, Event]]:
         """The events of a run with their numbers, in order, from `after` (exclusive)."""
-        ...
 
     def keys(self, code_key: str) -> list[str]:
         """The keys of all reusable results of one code."""
-        ...
 
     def entries(
         self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
     ) -> list[Entry]:
         """Reusable results by key or code key, or by flow and task for explanations; newest first."""
-        ...
 
     def invalidate(self, key: str) -> int:
         """Mark the entries of a key unfit; how many."""
-        ...
 
     def result(self, digest: str) -> ResultRow | None:
         """The row of a stored result, and note its use for eviction."""
-        ...
 
     def logs(self, run: str, task: str = "") -> list[LogChunk]:
         """What was printed, in order."""
-        ...
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run; durable on return."""
-        ...
 
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
         """Deliver each wish for a run once to its owner, from a thread of the store.
 
         What no append has answered is delivered again to the next who watches: a wish outlives who heard it.
         """
-        ...
 
     def usage(self) -> Usage:
         """Disk use and its bound."""
-        ...
 
     def evict(self, need: int = 0) -> Sequence[str]:
         """Drop results until `need` bytes fit under the quota, cheapest to recompute per byte first; their digests."""
-        ...
 
     def check(self) -> list[str]:
         """Problems found by a full check, in words; empty when all is well."""
-        ...
 
     def close(self) -> None:
         """Wait for open appends, release the worker's lock and stop."""
-        ...
+
+
+@runtime_checkable
+class AsksAhead(Protocol):
+    """A store that can be asked without waiting: what comes back gives the answer, and blocks until it is there."""
+
+    def ask_keys(self, code_key: str) -> Callable[[], list[str]]:
+        """As :meth:`Store.keys`."""
+
+    def ask_entries(
+        self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
+    ) -> Callable[[], list[Entry]]:
+        """As :meth:`Store.entries`."""
+
+
+class Executor(Protocol):
+    """Where bodies run; safe from any thread.
+
+    A job is ours (it enters a body and writes down what that gave) and does not raise; the body in it is the user's.
+    """
+
+    slots: int
+    hard: bool  # whether a stop ends a body that does not listen
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Let a job run; jobs begin in the order of the calls, at most `slots` at a time."""
+
+    def guarded(self, token: Hashable, body: Callable[[], _T]) -> _T:
+        """Inside a job: run a body that :meth:`stop` can reach under this token; its value or its error."""
+
+    def stop(self, token: Hashable) -> bool:
+        """Raise :class:`~prefect_nb.executors.BodyStopped` in the body under this token; False if none runs."""
+
+    def close(self, *, patience_s: float = 0.0) -> bool:
+        """Drop what has not begun and wait for what runs; whether all of it has ended in time."""
 
 
 @runtime_checkable
@@ -322,12 +339,9 @@ class Serializer(Protocol):
 
     def can(self, value: object) -> bool:
         """Whether it would write this value faithfully; cheap."""
-        ...
 
     def dump(self, value: object) -> list[bytes | memoryview]:
         """The value as buffers; raises :class:`~prefect_nb.errors.Unstorable` naming the part at fault."""
-        ...
 
     def load(self, buffers: Sequence[memoryview]) -> object:
         """The value again."""
-        ...

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from prefect_nb.apps.kinds import ANY, Kind, fit, kind_of, kind_of_default, parse
+from prefect_nb.analysis.kinds import ANY, Kind, fit, kind_of, kind_of_default, parse
 from prefect_nb.errors import NotebookError, ParameterError
 
 __all__ = ["Parameter", "Text", "declared", "plain", "settle"]

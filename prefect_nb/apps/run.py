@@ -8,8 +8,8 @@ from typing import Any
 import click
 import yaml
 
+from prefect_nb.analysis.kinds import yaml_loader
 from prefect_nb.apps.headless import Job, Outcome, Wish, prepare
-from prefect_nb.apps.kinds import yaml_loader
 from prefect_nb.apps.opened import Opened
 from prefect_nb.apps.params import Text
 from prefect_nb.errors import ParameterError, PrefectNBError, UsageError

@@ -18,6 +18,7 @@ from prefect_nb.authoring import hidden
 from prefect_nb.authoring.body import Body, End
 from prefect_nb.authoring.capture import Capture
 from prefect_nb.authoring.company import Company
+from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.lookups import Lookups
 from prefect_nb.authoring.outputs import Output
@@ -120,7 +121,7 @@ async def attempt(
     )
 
 
-def interrupter(flow: LiveFlow, permit: int) -> Callable[[Interrupt], None]:
+def interrupter(flow: Ground, permit: int) -> Callable[[Interrupt], None]:
     """What a desk calls to interrupt the body that runs under this permit."""
 
     def interrupt(order: Interrupt) -> None:

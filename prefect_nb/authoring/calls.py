@@ -6,17 +6,30 @@ The one ambient value of the package, read only on this floor.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
+from prefect_nb.authoring.former import Former
+from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.nodes import Node
 from prefect_nb.core.spec import VisitId
 
-__all__ = ["Caller", "adopt", "calling", "current", "enter", "home"]
+__all__ = ["Caller", "Planner", "adopt", "calling", "current", "enter", "home"]
+
+
+class Planner(Protocol):
+    """A flow whose body is running: calls of tasks become nodes."""
+
+    def call(self, task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        """Plan a call."""
+
+    def map(self, task: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        """Plan a map."""
 
 
 @dataclass(slots=True)
@@ -25,17 +38,23 @@ class Caller:
 
     Parameters
     ----------
-    flow : LiveFlow
-        The kernel's notebook.
+    flow : Ground
+        The kernel's notebook, or the run of a flow of functions.
     visit : VisitId, optional
-        The cell's visit; None in a plain cell.
+        The visit; None in a plain cell, and in the body of a flow.
     cell : str
         The cell's id.
+    plan : Planner, optional
+        In the body of a flow: what makes nodes of calls.
+    former : Former, optional
+        What a run had before it was resumed.
     """
 
-    flow: LiveFlow
+    flow: Ground
     visit: VisitId | None
     cell: str = ""
+    plan: Planner | None = None
+    former: Former | None = None
     calls: dict[str, Any] = field(default_factory=dict)
     pid: int = field(default_factory=os.getpid)
 

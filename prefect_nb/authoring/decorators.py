@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
+from prefect_nb.authoring import triggers
 from prefect_nb.authoring.functions import Task
-from prefect_nb.core.policy import Cache, Retry
+from prefect_nb.core.policy import Cache, Retry, seconds
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
 
-__all__ = ["Task", "task"]
+__all__ = ["Options", "Task", "task"]
+
+
+class Options(TypedDict, total=False):
+    """What a task may say about itself.
+
+    Attributes
+    ----------
+    name : str
+        The task's name; the function's by default.
+    retry : Retry or int
+        How often and when it is tried again; a number means that many retries at once.
+    timeout : float or str
+        How long one attempt may take; in a thread the limit is soft, and the state says so.
+    cache : Cache, str or float
+        When an earlier result may be reused: ``"pure"``, ``"never"``, ``"always"`` or a duration.
+    version : str
+        Part of the key.
+    tags : tuple of str
+        Words for people.
+    trigger
+        How everything upstream must have ended: one of ``prefect_nb.triggers``, or a function of the states.
+    approve : bool
+        Whether a person has to agree before the body is entered.
+    once : bool
+        Whether a body whose outcome is unknown waits for a person instead of being entered again.
+    skip_on_upstream_skip : bool
+        Whether it is skipped when something upstream was.
+    """
+
+    name: str | None
+    retry: Retry | int
+    timeout: float | int | str | None
+    cache: Cache | str | float
+    version: str
+    tags: tuple[str, ...]
+    trigger: object
+    approve: bool
+    once: bool
+    skip_on_upstream_skip: bool
+
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,40 +63,16 @@ def task(function: Callable[P, R], /) -> Task[P, R]: ...
 
 
 @overload
-def task(
-    *,
-    name: str | None = None,
-    retry: Retry | int = 0,
-    cache: Cache | str | float = "pure",
-    version: str = "",
-    tags: tuple[str, ...] = (),
-) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+def task(**options: Unpack[Options]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
 
-def task(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    retry: Retry | int = 0,
-    cache: Cache | str | float = "pure",
-    version: str = "",
-    tags: tuple[str, ...] = (),
-) -> Any:
+def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Options]) -> Any:
     """Make a function a task; with or without options.
 
     Parameters
     ----------
-    name : str, optional
-        The task's name; the function's by default.
-    retry : Retry or int
-        How often and when it is tried again; a number means that many retries at once.
-    cache : Cache, str or float
-        When an earlier result may be reused: ``"pure"``, ``"never"``, ``"always"`` or a duration.
-    version : str
-        Part of the key.
-    tags : tuple of str
-        Words for people.
+    **options
+        See :class:`Options`.
 
     Raises
     ------
@@ -70,20 +87,38 @@ def task(
     >>> double(4)
     8
     """
+    unknown = sorted(set(options) - set(Options.__annotations__))
+    if unknown:
+        hint = f"it takes {', '.join(Options.__annotations__)}"
+        raise UsageError(f"@task has no option {', '.join(unknown)}", hint=hint)
 
     def decorate(body: Callable[..., Any]) -> Task[..., Any]:
         _check(body)
+        asked = triggers.asked(options.get("trigger"))
+        retry, cache, timeout = options.get("retry", 0), options.get("cache", "pure"), options.get("timeout")
         spec = TaskSpec(
-            name=name or body.__name__,
+            name=options.get("name") or body.__name__,
             kind=TaskKind.FUNCTION,
             retry=retry if isinstance(retry, Retry) else Retry(retry),
+            timeout=None if timeout is None else _limit(timeout),
             cache=cache if isinstance(cache, Cache) else Cache(cache),
-            version=version,
-            tags=tuple(tags),
+            version=options.get("version", ""),
+            tags=tuple(options.get("tags", ())),
+            trigger=asked.trigger,
+            skip_with_upstream=bool(options.get("skip_on_upstream_skip", True)),
+            approve=bool(options.get("approve", False)) or asked.approve,
+            once=bool(options.get("once", False)),
         )
-        return Task(body, spec)
+        return Task(body, spec, asked.judge)
 
     return decorate if function is None else decorate(function)
+
+
+def _limit(timeout: float | int | str) -> float:
+    limit = seconds(timeout)
+    if not limit:
+        raise UsageError("a timeout of 0 would stop every body at once", hint="leave timeout out for no limit")
+    return limit
 
 
 def _check(body: object) -> None:
@@ -91,6 +126,5 @@ def _check(body: object) -> None:
         raise UsageError(f"@task stands above @{type(body).__name__}", hint="put @task below it, next to the function")
     if not inspect.isfunction(body):
         raise UsageError(f"@task takes a function, not {body!r}", hint="write a def, and put @task above it")
-    lazy = inspect.iscoroutinefunction(body) or inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body)
-    if lazy:
-        raise UsageError(f"{body.__name__} is async or a generator", hint="let a plain function return the value")
+    if inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body):
+        raise UsageError(f"{body.__name__} is a generator", hint="let the function return a list")

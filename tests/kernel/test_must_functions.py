@@ -182,7 +182,6 @@ def test_tasks_are_pickled_as_functions(notebook: Notebook) -> None:
 
 
 REFUSED = {
-    "async": "@task\nasync def f(): ...",
     "generator": "@task\ndef f():\n    yield 1",
     "async generator": "@task\nasync def f():\n    yield 1",
     "class": "@task\nclass F: ...",
@@ -194,7 +193,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_cannot_be_a_task_is_refused(notebook: Notebook, name: str) -> None:
-    """Async functions, generators, classes and senseless options are refused where they are written."""
+    """Generators, classes and senseless options are refused where they are written."""
     run = notebook.kernel.run(REFUSED[name])
     assert [e["ename"] for e in run.errors] == ["UsageError"]
 

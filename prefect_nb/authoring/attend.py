@@ -1,0 +1,346 @@
+"""Attending to one visit of a flow's run: what is done, in a worker, when the machine gives an order.
+
+The machine orders Resolve when everything upstream is final: then inputs are fetched, the key is computed over their
+values, and an earlier result is looked for; Judge asks the author's trigger; Enter runs the body. Nothing waits in
+between: no thread is held by a visit that waits. Knows one visit; not how visits are planned, nor when the run ends.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
+from prefect_nb.authoring.callkeys import Arguments
+from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.former import Former, Past
+from prefect_nb.authoring.ground import Ground
+from prefect_nb.authoring.nodes import Broken, Node, filled, nodes_among
+from prefect_nb.authoring.reuse import Finding, Found
+from prefect_nb.authoring.tracebacks import error_info
+from prefect_nb.authoring.triggers import judged, upstream_states
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
+from prefect_nb.core.reasons import Reason, ReasonCode
+from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import StateName
+from prefect_nb.engine.desk import Desk, Order, Settled
+from prefect_nb.errors import ResultUnavailable
+from prefect_nb.executors.loop import LoopThread
+from prefect_nb.protocols import Executor, LogChunk
+from prefect_nb.wiring import now
+
+if TYPE_CHECKING:
+    from prefect_nb.authoring.functions import Task
+
+__all__ = ["Attendance", "Family", "House"]
+
+GRACE_S = 2.0
+"""How long a body may take to end after it was asked to stop; then its visit ends without it."""
+
+
+class House(Ground, Protocol):
+    """The run to which a visit belongs, as those who attend to visits see it."""
+
+    executor: Executor
+    loop: LoopThread
+    former: Former
+    gate: threading.Lock
+    stopping: bool
+    errors: dict[VisitId, BaseException]
+
+    def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
+        """Hold a value for those downstream."""
+
+    def given(self, node: Node) -> Any:
+        """What a task that depends on this node is given for it."""
+
+    def forget(self, above: list[Node]) -> None:
+        """Somebody changed these values in place."""
+
+    def settled(self, attendance: Attendance, visit: Visit) -> None:
+        """The visit is final, and that is durable."""
+
+    def trouble(self, attendance: Attendance, error: BaseException) -> None:
+        """Its owner cannot go on."""
+
+
+class Family(Protocol):
+    """The map that a visit opens, or belongs to."""
+
+    def open(self) -> None:
+        """Begin to plan children; runs in a worker."""
+
+    def ended(self) -> None:
+        """One more child has ended."""
+
+
+class Attendance(Desk):
+    """Who attends to one visit; orders come from the engine's thread and become jobs.
+
+    Parameters
+    ----------
+    house : House
+        The run.
+    task : Task
+        What is called.
+    visit : VisitId
+        The visit.
+    arguments : tuple
+        Positional and keyword arguments; may hold nodes.
+    context : Context
+        The caller's context variables; each entry of the body gets a copy.
+    """
+
+    def __init__(
+        self,
+        house: House,
+        task: Task[..., Any],
+        visit: VisitId,
+        arguments: tuple[tuple[Any, ...], Mapping[str, Any]],
+        context: contextvars.Context,
+    ) -> None:
+        self.house = house
+        self.task = task
+        self.visit = visit
+        self.arguments: tuple[tuple[Any, ...], Mapping[str, Any]] | None = arguments
+        self.context = context
+        self.family: Family | None = None  # the map that it opens
+        self.parent: Family | None = None  # the map that it belongs to
+        self.has_nodes = True
+        self.waits_for_end = False
+        self.interrupt = self._interrupt
+        self.event: threading.Event | None = None
+        self.over = False  # nobody needs a turn of a worker for it any more
+        self._call: Call | None = None
+        self._entered = 0
+        self._past = Past()
+
+    # --- the engine's thread -----------------------------------------------------------------------------------------
+
+    def deliver(self, order: Order) -> None:
+        """An order of the machine's."""
+        kind = type(order)
+        if kind is Resolve:
+            self._submit(self._resolve if self.family is None else self.family.open)
+        elif kind is Enter:
+            assert isinstance(order, Enter)
+            if order.token > self._entered:
+                self._submit(lambda: self._enter(order))
+        elif kind is Judge:
+            self._submit(self._judge)
+        else:
+            assert isinstance(order, Settled)
+            self._call = self.arguments = None
+            self.house.settled(self, order.visit)
+
+    def fail(self, error: BaseException) -> None:
+        """The engine or its store cannot go on."""
+        self.house.trouble(self, error)
+
+    def _interrupt(self, order: Interrupt) -> None:
+        call, token = self._call, (self.visit, order.token)
+        told = self.house.executor.stop(token) or self.house.loop.stop(token)
+        if self.task.instead is not None:
+            self.task.instead.stop(self.house.session.run.id, self.visit)
+        if call is None:
+            return
+        if order.why == "timeout":
+            call.void.add(order.token)
+            error = TimeoutError(f"{self.visit} took longer than {self.task.spec.timeout:g} s")
+            hard = self.house.executor.hard and told
+            info = error_info(error, None, kind="timeout", hard=hard)
+            self.house.errors[self.visit] = error
+            self.house.session.post(ev.BodyRaised(at=now(), visit=self.visit, token=order.token, error=info))
+        else:
+            patience = threading.Timer(GRACE_S, self._go_on_without, (call, order.token))
+            patience.daemon = True
+            patience.start()
+
+    def _go_on_without(self, call: Call, token: int) -> None:
+        """A body that was asked to stop and did not: its thread cannot be killed."""
+        found = self.house.session.run.visits[self.visit]
+        if found.state.final or found.token != token:
+            return
+        call.void.add(token)
+        told = "its thread could not be stopped; what it gives later is thrown away"
+        self.house.session.post(ev.BodyCancelled(at=now(), visit=self.visit, token=token, message=told))
+        self.house.session.log(LogChunk(self.visit, found.attempt, "stderr", f"{told}\n", now()))
+
+    # --- workers -----------------------------------------------------------------------------------------------------
+
+    def _submit(self, job: Callable[[], None]) -> None:
+        def safely() -> None:
+            try:
+                job()
+            except Exception as error:  # the border of a worker: whoever waits for the visit has to hear of it
+                self.house.trouble(self, error)
+
+        self.house.executor.submit(safely)
+
+    def _judge(self) -> None:
+        judge, session = self.task.judge, self.house.session
+        assert judge is not None
+        session.post(judged(judge, upstream_states(session.run, self.visit), self.visit, now()))
+
+    def _resolve(self) -> None:
+        house, task = self.house, self.task
+        if house.stopping or self.arguments is None:
+            return
+        call = self._call
+        if call is not None:  # it waited for a person or a time, and goes on where it was
+            house.session.post(self._resolved(call, Reason(ReasonCode.PERSON, "it goes on after a pause")))
+            return
+        try:
+            bound = self._bound()
+        except Exception as error:  # its inputs cannot be had, or do not fit the function: that is its failure
+            self._fail_before(error)
+            return
+        call = self._call = task.prepared(house, self.visit, bound)
+        call.keep = self._keep
+        call.mutated = self._mutated
+        call.mapped = self.parent is not None
+        self._past = house.former.take(task.spec.name, call.keyed.key)
+        finding = task.find(call, self._past.done)
+        while isinstance(finding, Found):
+            try:
+                value = task.reuse(call, finding)
+            except ResultUnavailable as error:
+                finding = finding.without(error.message)
+                continue
+            house.keep(self.visit, value, stored=True)
+            house.session.post(finding.event(self.visit, call.keyed.key, call.cost_s))
+            self._done()
+            return
+        self._ask_to_enter(call, finding)
+
+    def _fail_before(self, error: Exception) -> None:
+        session, self._entered = self.house.session, 1
+        self.house.errors[self.visit] = error
+        reason = Reason(ReasonCode.UNCACHEABLE, "its inputs cannot be had")
+        info = error_info(error, error.__traceback__, label=self.house.cell_label)
+        session.post(
+            ev.KeyResolved(at=now(), visit=self.visit, key="", reason=reason),
+            ev.BodyEntered(at=now(), visit=self.visit, token=1),
+            ev.BodyRaised(at=now(), visit=self.visit, token=1, error=info, retryable=False),
+        )
+
+    def _ask_to_enter(self, call: Call, finding: Finding) -> None:
+        """Say that the body has to run, and enter it ahead of the engine where nobody is to be asked first."""
+        house, spec = self.house, self.task.spec
+        resolved = self._resolved(call, finding.reason)
+        if spec.once and self._past.unknown is not None:
+            told = "its body was running when the process vanished; approve to run it again, or skip it"
+            house.session.post(self._resolved(call, finding.reason, ask=told))
+            return
+        if self._past.waited is not None or (self._past.due or 0.0) > now():
+            house.session.post(*self._waiting_on(call, finding.reason))
+            return
+        if spec.approve or spec.once:
+            house.session.post(resolved)
+            return
+        order = Enter(self.visit, token=1, attempt=1)
+        with house.gate:
+            if house.stopping:
+                return
+            self._entered = 1
+            house.session.post(resolved, ev.BodyEntered(at=now(), visit=self.visit, token=1))
+        self._run(call, order)
+
+    def _resolved(self, call: Call, reason: Reason, *, ask: str = "") -> ev.KeyResolved:
+        return ev.KeyResolved(at=now(), visit=self.visit, key=call.keyed.key, reason=reason, ask=ask)
+
+    def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
+        """The events that put the visit where an equal one waited before the run was resumed."""
+        at, visit, waited = now(), self.visit, self._past.waited
+        entered = [self._resolved(call, reason), ev.BodyEntered(at=at, visit=visit, token=1)]
+        if waited is None:
+            assert self._past.due is not None
+            told = "waits on, as before the run was resumed"
+            return [*entered, ev.BodyDeferred(at=at, visit=visit, token=1, due=self._past.due, message=told)]
+        if waited.state.name is StateName.PAUSED and waited.token:  # its body asked
+            told, data = waited.state.message, waited.state.data
+            until, limit, form = data.get("until"), data.get("limit"), data.get("form") or {}
+            pause = ev.BodyPaused(at=at, visit=visit, token=1, message=told, until=until, limit=limit, form=form)
+            return [*entered, pause]
+            return [
+                *entered,
+                ev.BodyPaused(at=at, visit=visit, token=1, message=waited.state.message, form=form, **data),
+            ]
+        asks = self._resolved(call, reason, ask=waited.state.message or "waits for approval")
+        if waited.state.name is not StateName.RESUMING or waited.approval is None:
+            return [asks]
+        given = waited.approval
+        return [asks, ev.VisitApproved(at=at, visit=visit, actor=given["by"], note=given["note"], value=given["value"])]
+
+    def _enter(self, order: Enter) -> None:
+        house, call = self.house, self._call
+        if call is None:
+            return
+        entered = ev.BodyEntered(at=now(), visit=self.visit, token=order.token)
+        with house.gate:
+            if house.stopping:
+                return
+            self._entered = order.token
+            if not self.task.spec.once:
+                house.session.post(entered)
+        if self.task.spec.once:  # its permission is durable before its first line runs
+            house.session.ask(entered)
+        self._run(call, order)
+
+    def _run(self, call: Call, order: Enter) -> None:
+        house, task = self.house, self.task
+        task.judge_purity(call)
+        context, token = self.context.copy(), (self.visit, order.token)
+        function: Callable[..., Any] = task.instead or task.function
+        bound = call.bound
+        caller = Caller(house, self.visit, former=house.former)
+        if task.is_async:
+
+            async def begin() -> None:
+                with calling(caller):
+                    finish = await attempt_async(call, order, lambda: function(*bound.args, **bound.kwargs))
+                self._submit(lambda: self._after(finish()))
+
+            house.loop.run(token, begin, context)
+            return
+
+        def body() -> Any:
+            return house.executor.guarded(token, lambda: function(*bound.args, **bound.kwargs))
+
+        def entry() -> Ended:
+            with calling(caller):
+                return attempt(call, order, body)
+
+        self._after(context.run(entry))
+
+    def _after(self, ended: Ended) -> None:
+        if ended.error is not None:
+            self.house.errors[self.visit] = ended.error
+        else:
+            self._done()
+
+    def _keep(self, value: Any, stored: bool) -> None:
+        self.house.keep(self.visit, value, stored=stored)
+
+    def _mutated(self) -> None:
+        self.house.forget(nodes_among(self.arguments, []))
+
+    def _done(self) -> None:
+        """It needs no worker any more, though its end may still be on its way to the disk."""
+        if not self.over and self.parent is not None:
+            self.over = True
+            self.parent.ended()
+
+    def _bound(self) -> Arguments:
+        assert self.arguments is not None
+        args, kwargs = self.arguments
+        if args and type(args[0]) is Broken:
+            raise args[0].error
+        if self.has_nodes:
+            args = tuple(filled(a, self.house.given) for a in args)
+            kwargs = {name: filled(a, self.house.given) for name, a in kwargs.items()}
+        return self.task.bind(args, kwargs)

@@ -1,0 +1,270 @@
+"""One call of a function task on its way, and one entry of its body: under capture and observation.
+
+Its ends become events, a success is written down. Knows bodies, captures and results; not how a call got its key, nor
+who attends to its visit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+from prefect_nb.analysis.purity import Verdict
+from prefect_nb.analysis.reads import Observer
+from prefect_nb.analysis.values import fingerprint, is_immutable
+from prefect_nb.authoring import context, hidden, signals
+from prefect_nb.authoring.callkeys import Arguments
+from prefect_nb.authoring.capture import Capture
+from prefect_nb.authoring.ground import Ground, namespace_of
+from prefect_nb.authoring.keys import Keyed
+from prefect_nb.authoring.outputs import to_plain
+from prefect_nb.authoring.tracebacks import error_info
+from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Enter
+from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.engine.session import Attachments
+from prefect_nb.errors import PrefectNBError, Unhashable
+from prefect_nb.executors import BodyStopped
+from prefect_nb.protocols import Entry, LogChunk, ResultRow
+from prefect_nb.wiring import now
+
+__all__ = ["Call", "Ended", "Stopped", "attempt", "attempt_async"]
+
+_ASYNC = "asynchronous bodies cannot be watched"
+
+
+class Stopped(BaseException):
+    """The body was interrupted because somebody asked; `error` is what its caller is to see."""
+
+    def __init__(self, error: BaseException, message: str) -> None:
+        super().__init__(message)
+        self.error = error
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an entry of the body ended: with a value, or with an error."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class Call:
+    """One call of a function task.
+
+    Parameters
+    ----------
+    ground : Ground
+        What it belongs to.
+    spec : TaskSpec
+        The task.
+    visit : VisitId
+        Its visit.
+    keyed : Keyed
+        Its key.
+    verdict : Verdict, optional
+        Whether the body is pure; known once it is about to be entered.
+    bound : Arguments
+        What the body is given.
+    learned : callable, optional
+        Told of the entry under which the result may be found, and its row.
+    keep : callable, optional
+        Told of the value, and whether it is stored, before anybody else can know that there is one.
+    mutated : callable, optional
+        Told that the body changed an argument in place.
+    cost_s : float
+        Seconds that an earlier call took whose result is reused.
+    rows : dict
+        Small results that came with what is known of earlier calls.
+    mapped : bool
+        Whether its index is that of an element of a map.
+    void : set of int
+        Permissions that were taken back while their bodies went on: what these give is refused.
+    """
+
+    ground: Ground
+    spec: TaskSpec
+    visit: VisitId
+    keyed: Keyed
+    bound: Arguments
+    verdict: Verdict | None = None
+    learned: Callable[[Entry, ResultRow], None] | None = None
+    keep: Callable[[Any, bool], None] | None = None
+    mutated: Callable[[], None] | None = None
+    cost_s: float = 0.0
+    rows: dict[str, ResultRow] = field(default_factory=dict)
+    mapped: bool = False
+    void: set[int] = field(default_factory=set)
+
+
+def attempt(call: Call, order: Enter, body: Callable[[], Any]) -> Ended:
+    """Run the body once, watched, and tell the engine how it ended; the caller told that it began."""
+    watch = _Watch(call, order)
+    try:
+        with watch:
+            value = body()
+    except signals.Success as success:
+        value = success.result
+    except BaseException as error:  # whatever a body raises is data, and is raised again
+        return _ended_badly(call, order, error)
+    return _ended_well(call, order, watch, value)
+
+
+async def attempt_async(call: Call, order: Enter, body: Callable[[], Awaitable[Any]]) -> Callable[[], Ended]:
+    """The same for a coroutine, on a loop that others share; what comes back writes its end down, off the loop."""
+    watch = _Watch(call, order, shared=True)
+    try:
+        with watch:
+            value = await body()
+    except signals.Success as success:
+        value = success.result
+    except asyncio.CancelledError as cancelled:
+        return partial(_ended_badly, call, order, BodyStopped().with_traceback(cancelled.__traceback__))
+    except BaseException as error:  # whatever a body raises is data, and is raised again
+        return partial(_ended_badly, call, order, error)
+    return partial(_ended_well, call, order, watch, value)
+
+
+class _Watch:
+    """What is watched while the body runs; a context manager around it."""
+
+    def __init__(self, call: Call, order: Enter, *, shared: bool = False) -> None:
+        ground, session, verdict = call.ground, call.ground.session, call.verdict
+        assert verdict is not None
+        self.plain = verdict.pure and not (verdict.reads_files or verdict.uses_random or verdict.environment)
+        self.observer: Observer | None = None
+        self.unwatched = _ASYNC if shared and not self.plain else ""
+        if not self.plain and not shared:
+            self.observer = Observer(ignore=(ground.place.folder,), environment=verdict.environment)
+        self.generators = {} if self.plain or shared else hidden.generators()
+
+        def log(stream: str, text: str) -> None:
+            session.log(LogChunk(call.visit, order.attempt, stream, text, now()))
+
+        self.capture = Capture(ground.shell, on_text=log)
+        self.frame = context.Frame(session, call.visit, order.attempt, call.spec.name, call.mapped)
+        self.cost = 0.0
+        self._started = time.perf_counter()
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._exit.enter_context(context.inside(self.frame))
+        self._exit.enter_context(self.capture)
+        if self.observer is not None:
+            self._exit.enter_context(self.observer)
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.cost = time.perf_counter() - self._started
+        self._exit.__exit__(*exc)
+
+
+def _ended_badly(call: Call, order: Enter, error: BaseException) -> Ended:
+    session, visit, label = call.ground.session, call.visit, call.ground.cell_label
+    if order.token in call.void:
+        return _refused(call, order)
+    if isinstance(error, Stopped):
+        session.post(ev.BodyCancelled(at=now(), visit=visit, token=order.token, message=error.message))
+        return Ended(error=error.error)
+    if isinstance(error, BodyStopped):
+        session.post(ev.BodyCancelled(at=now(), visit=visit, token=order.token))
+        return Ended(error=error)
+    end = signals.ended(error, visit, order.token, now(), label)
+    if end is None:
+        told = error_info(error, error.__traceback__, label=label)
+        end = ev.BodyRaised(at=now(), visit=visit, token=order.token, error=told)
+    session.post(end)
+    return Ended(error=error)
+
+
+def _refused(call: Call, order: Enter) -> Ended:
+    """The body came back after its permission was taken away: nothing of it counts, and that is told."""
+    session, told = call.ground.session, "came back too late; what it gave was thrown away"
+    session.log(LogChunk(call.visit, order.attempt, "stderr", f"attempt {order.attempt} {told}\n", now()))
+    session.post(ev.LateResultRefused(at=now(), visit=call.visit, token=order.token))
+    return Ended()
+
+
+def _ended_well(call: Call, order: Enter, watch: _Watch, value: Any) -> Ended:
+    if order.token in call.void:
+        return _refused(call, order)
+    states = hidden.changed(watch.generators, hidden.generators()) if watch.generators else {}
+    shown = to_plain(watch.capture.outputs())
+    stored = {"call": value, "outputs": shown, "hidden": states, "cost_s": watch.cost}
+    note, address, attachments = _record(call, stored, watch)
+    if call.keep is not None:
+        call.keep(value, bool(address))
+    returned = ev.BodyReturned(at=now(), visit=call.visit, token=order.token, result=address, note=note)
+    call.ground.session.post(returned, attachments=attachments)
+    if call.learned is not None:
+        for entry in attachments.entries:
+            call.learned(entry, attachments.results[0])
+    return Ended(value)
+
+
+def _record(call: Call, stored: dict[str, Any], watch: _Watch) -> tuple[str, str, Attachments]:
+    """Write a success down: a note why it is not reusable, its address, and what goes into the commit."""
+    ground, keyed, observer = call.ground, call.keyed, watch.observer
+    try:
+        address, row = ground.vault.save(stored, namespace=namespace_of(ground), cost_s=stored["cost_s"])
+    except PrefectNBError as error:
+        return f"not stored: {error.message}", "", Attachments()
+    changed = changed_argument(keyed, call.bound)
+    if changed and call.mutated is not None:
+        call.mutated()
+    problem = keyed.uncacheable or changed
+    if not problem and observer is not None and observer.unstable():
+        problem = "a file changed while it was read"
+    if problem:
+        return f"not reusable: {problem}", address, Attachments(results=(row,))
+    entry = Entry(
+        key=keyed.key,
+        code_key=keyed.code_key,
+        task=call.spec.name,
+        flow=ground.name,
+        run=ground.session.run.id,
+        result=address,
+        created_at=now(),
+        cost_s=stored["cost_s"],
+        manifest=_manifest(call, watch),
+        parts=keyed.parts,
+    )
+    return "", address, Attachments(results=(row,), entries=(entry,))
+
+
+def changed_argument(keyed: Keyed, bound: Arguments) -> str:
+    """An argument that the body changed in place, which a reused result would not do."""
+    before: Mapping[str, str] | None = None
+    for name, value in bound.named.items():
+        if is_immutable(value):
+            continue
+        if before is None:
+            before = {name: digest for kind, name, digest in keyed.parts if kind == "input"}
+        try:
+            same = fingerprint(value) == before.get(name)
+        except Unhashable:
+            same = False
+        if not same:
+            return f"it changes its argument {name}"
+    return ""
+
+
+def _manifest(call: Call, watch: _Watch) -> tuple[dict[str, Any], ...]:
+    verdict, observer = call.verdict, watch.observer
+    assert verdict is not None
+    reads = observer.reads() if observer is not None else ()
+    taints = observer.taints() if observer is not None else ()
+    rows: list[dict[str, Any]] = [
+        {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns} for r in reads
+    ]
+    causes = dict.fromkeys([c.wording for c in (*verdict.causes, *taints)] + [watch.unwatched] * bool(watch.unwatched))
+    if causes:
+        rows.append({"kind": "impure", "name": "; ".join(causes)[:500], "digest": ""})
+    return tuple(rows)

@@ -1,0 +1,341 @@
+"""One run of a flow of functions in this process: plans visits as the flow's body calls tasks, and knows their values.
+
+It is what tasks stand on and what nodes ask. The flow's body runs in its caller's thread, bodies of tasks in workers; a
+visit that waits, for others, for a retry or for a person, holds no thread. Knows plans, waits and values; not what a
+visit does when its turn comes (attending), nor what the end of the flow's body means.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prefect_nb.analysis.values import is_immutable, size_of
+from prefect_nb.authoring.attend import Attendance
+from prefect_nb.authoring.causes import error_of
+from prefect_nb.authoring.footing import Footing
+from prefect_nb.authoring.former import Former
+from prefect_nb.authoring.ground import namespace_of
+from prefect_nb.authoring.interrupts import Interrupts
+from prefect_nb.authoring.mapping import Brood, elements_of, upstream_of
+from prefect_nb.authoring.nodes import Node, Whole, filled, nodes_among
+from prefect_nb.core import events as ev
+from prefect_nb.core.run import Run, Visit
+from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import State, StateName, StateType
+from prefect_nb.engine.session import Session
+from prefect_nb.errors import ResultUnavailable, TaskCancelled
+from prefect_nb.executors.loop import LoopThread
+from prefect_nb.executors.threads import ThreadExecutor
+from prefect_nb.protocols import Executor
+from prefect_nb.wiring import now
+
+if TYPE_CHECKING:
+    from prefect_nb.authoring.functions import Task
+
+__all__ = ["FlowRun", "Parked"]
+
+_HELD_BYTES = 512 << 20
+_SMALL = 64
+
+
+class Parked(BaseException):
+    """The run was paused as a whole: its flow's body does not go on in this process."""
+
+
+class FlowRun:
+    """A run that is under way here.
+
+    Parameters
+    ----------
+    footing : Footing
+        Where it lives.
+    session : Session
+        Its engine.
+    former : Former
+        What it had before it was resumed.
+    workers : int
+        How many bodies may run at a time.
+    """
+
+    def __init__(self, footing: Footing, session: Session, former: Former, workers: int) -> None:
+        self.session = session
+        self.store, self.vault, self.place, self.shell = footing.store, footing.vault, footing.place, footing.shell
+        self.notebook: Path = footing.notebook
+        self.cell_label: Callable[[str], str | None] = footing.label
+        self.interrupts = Interrupts()
+        self.former = former
+        self.executor: Executor = ThreadExecutor(workers)
+        self.loop = LoopThread()
+        self.window = 4 * workers
+        self.gate = threading.Lock()
+        self.stopping = self.parked = False
+        self.errors: dict[VisitId, BaseException] = {}
+        self.broods: dict[VisitId, Brood] = {}
+        self.broken: BaseException | None = None
+        self._before: Run = session.run
+        self._lock = threading.Lock()
+        self._names: Counter[str] = Counter()
+        self._used: set[str] = set()
+        self._seats: dict[VisitId, Attendance] = {}
+        self._quiet = threading.Event()
+        self._quiet.set()
+        self._values: OrderedDict[VisitId, tuple[Any, int]] = OrderedDict()
+        self._pinned: dict[VisitId, Any] = {}
+        self._held = 0
+        self._context = contextvars.copy_context()
+
+    # --- what tasks stand on -----------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The flow's name."""
+        return self.session.run.flow
+
+    def number_call(self, name: str) -> int:
+        """Calls of a run belong to its visits; this one does not."""
+        return 1
+
+    def permit(self) -> int:
+        """Bodies run in workers, which no signal reaches."""
+        return 0
+
+    # --- planning ----------------------------------------------------------------------------------------------------
+
+    def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        """Plan a call; its node."""
+        task.bind(args, kwargs)  # a call that does not fit is told where it stands
+        visit = self._named(task)
+        above = nodes_among((args, kwargs), [])
+        if above:  # containers are the author's to change afterwards
+            args, kwargs = filled(args, _same), filled(kwargs, _same)
+        seat = Attendance(self, task, visit, (args, kwargs), contextvars.copy_context())
+        seat.has_nodes = bool(above)
+        self._plan([seat], tuple(node.visit for node in above))
+        return Node(self, visit)
+
+    def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
+        """Plan a map; its node."""
+        task.bind(args, kwargs)
+        elements = elements_of((*args, *kwargs.values()), task.spec.name)
+        visit = self._named(task)
+        waits = [node for e in elements if (node := upstream_of(e)) is not None]
+        shared = [a for a in (*args, *kwargs.values()) if isinstance(a, Whole)]
+        waits += nodes_among(shared, [])
+        seat = Attendance(self, task, visit, ((), {}), contextvars.copy_context())
+        seat.family = self.broods[visit] = Brood(self, visit, (args, kwargs), elements)
+        self._plan([seat], tuple(node.visit for node in waits))
+        return Node(self, visit, mapped=True)
+
+    def bear(self, brood: Brood, children: list[tuple[VisitId, tuple[Any, ...], Mapping[str, Any]]]) -> None:
+        """Plan the next children of a map."""
+        parent = self._seats.get(brood.visit)
+        if parent is None or self.stopping:
+            return
+        planned: list[ev.TaskPlanned] = []
+        for visit, args, kwargs in children:
+            above = nodes_among((args, kwargs), [])
+            seat = Attendance(self, parent.task, visit, (args, kwargs), parent.context)
+            seat.has_nodes, seat.parent = bool(above), brood
+            self._take_seat(seat)
+            upstream = tuple(node.visit for node in above)
+            spec = parent.task.spec
+            planned.append(ev.TaskPlanned(at=now(), visit=visit, spec=spec, upstream=upstream, parent=brood.visit))
+        self.session.post(*planned)
+
+    def soon(self, job: Callable[[], None]) -> None:
+        """Run a job in a worker, with the context of the flow's body."""
+        context = self._context.copy()
+
+        def safely() -> None:
+            try:
+                context.run(job)
+            except Exception as error:  # the border of a worker: whoever waits for the run has to hear of it
+                self._break(error)
+
+        self.executor.submit(safely)
+
+    def _plan(self, seats: list[Attendance], upstream: tuple[VisitId, ...]) -> None:
+        with self.gate:
+            if self.parked:
+                raise Parked
+            if self.stopping:
+                raise TaskCancelled(f"run {self.session.run.id} was asked to stop", hint="no further task is begun")
+            for seat in seats:
+                self._take_seat(seat)
+                spec = seat.task.spec
+                self.session.post(ev.TaskPlanned(at=now(), visit=seat.visit, spec=spec, upstream=upstream))
+
+    def _take_seat(self, seat: Attendance) -> None:
+        with self._lock:
+            self._seats[seat.visit] = seat
+            self._quiet.clear()
+        self.session.sit(seat.visit, seat)
+
+    def _named(self, task: Task[..., Any]) -> VisitId:
+        """The next visit of a task: the second call of ``clean`` is ``clean-2``; a resumed run counts visits on."""
+        base = name = task.spec.name
+        with self._lock:
+            while name in self._used:
+                self._names[base] += 1
+                name = f"{base}-{self._names[base] + 1}"
+            self._used.add(name)
+        before = self._before.visit(name)
+        return VisitId(name, 1 if before is None else before.id.visit + 1)
+
+    def begin(self) -> None:
+        """The flow's body is about to run, in this context."""
+        self._context = contextvars.copy_context()
+
+    # --- waiting -----------------------------------------------------------------------------------------------------
+
+    def settled(self, seat: Attendance, visit: Visit) -> None:
+        """The visit is final, and that is durable."""
+        if not seat.over and seat.parent is not None:
+            seat.over = True
+            seat.parent.ended()
+        brood = self.broods.get(visit.id)
+        with self._lock:
+            self._seats.pop(visit.id, None)
+            event = seat.event
+            if not self._seats:
+                self._quiet.set()
+        if brood is not None:
+            for listener in brood.listeners:
+                listener.nudge()
+        if event is not None:
+            event.set()
+
+    def trouble(self, seat: Attendance, error: BaseException) -> None:
+        """Its owner cannot go on: the visit is given up, and so is the run if its engine is broken."""
+        if self.session.failure is not None:
+            self._break(error)
+            return
+        self.errors[seat.visit] = error
+        found = self.session.run.visits.get(seat.visit)
+        if found is None or found.state.final:
+            self.settled(seat, found or Visit(seat.visit, seat.task.spec, State(StateName.NOT_RUN, now()), now()))
+            return
+        told = f"{type(error).__name__}: {error}"[:300]
+        self.session.post(ev.CancelRequested(at=now(), visit=seat.visit, message=told))
+
+    def _break(self, error: BaseException) -> None:
+        with self._lock:
+            self.broken = self.broken or error
+        self.wake()
+
+    def wake(self) -> None:
+        """Let everybody who waits look again."""
+        with self._lock:
+            waiting = [seat.event for seat in self._seats.values() if seat.event is not None]
+            self._quiet.set()
+        for event in waiting:
+            event.set()
+
+    def wait_for_all(self) -> None:
+        """Wait until every planned visit is final, and that is durable."""
+        while True:
+            self._quiet.wait()
+            self._check()
+            with self._lock:
+                if not self._seats:
+                    return
+
+    def _await(self, visit: VisitId) -> None:
+        with self._lock:
+            seat = self._seats.get(visit)
+            if seat is None:
+                return
+            seat.waits_for_end = True  # somebody waits for this commit
+            event = seat.event = seat.event or threading.Event()
+        event.wait()
+        self._check()
+
+    def _check(self) -> None:
+        if self.broken is not None:
+            raise self.broken
+        if self.parked:
+            raise Parked
+
+    # --- values ------------------------------------------------------------------------------------------------------
+
+    def result_of(self, node: Node) -> Any:
+        """Wait for the node; its value, None if it was skipped, or what it raised."""
+        self._check()
+        self._await(node.visit)
+        return self.outcome(node.visit)
+
+    def state_of(self, node: Node) -> State:
+        """How it stands."""
+        found = self.session.run.visits.get(node.visit)
+        return State(StateName.PENDING, now()) if found is None else found.state
+
+    def outcome(self, visit_id: VisitId) -> Any:
+        """The value of a final visit; None if it was skipped; else what it raised is raised."""
+        visit = self.session.run.visits[visit_id]
+        if visit.state.type is not StateType.COMPLETED:
+            raise error_of(self.session.run, visit_id, self.errors)
+        return self._value(visit)
+
+    def given(self, node: Node) -> Any:
+        """What a task that depends on this node is given: its value, None if skipped, else the exception itself."""
+        visit = self.session.run.visits[node.visit]
+        if visit.width is not None and visit.state.type in (StateType.COMPLETED, StateType.FAILED):
+            return [self.given(Node(self, child)) for child in _children(visit)]
+        if visit.state.type is StateType.COMPLETED:
+            return self._value(visit)
+        return error_of(self.session.run, node.visit, self.errors)
+
+    def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
+        """Hold a value for those downstream; one that is stored may be dropped and read again."""
+        size = _SMALL if is_immutable(value) else size_of(value)
+        with self._lock:
+            self.errors.pop(visit, None)
+            if not stored:
+                self._pinned[visit] = value
+                return
+            self._values[visit] = value, size
+            self._held += size
+            while self._held > _HELD_BYTES and len(self._values) > 1:
+                self._held -= self._values.popitem(last=False)[1][1]
+
+    def forget(self, above: list[Node]) -> None:
+        """Somebody changed these values in place: whoever comes next reads them as they were stored."""
+        with self._lock:
+            for node in above:
+                if (known := self._values.pop(node.visit, None)) is not None:
+                    self._held -= known[1]
+
+    def _value(self, visit: Visit) -> Any:
+        if visit.state.name is StateName.SKIPPED:
+            return None
+        if visit.width is not None:
+            return [self.outcome(child) for child in _children(visit)]
+        with self._lock:
+            if visit.id in self._pinned:
+                return self._pinned[visit.id]
+            if (known := self._values.get(visit.id)) is not None:
+                return known[0]
+        if not visit.result:
+            raise ResultUnavailable(f"the value of {visit.id} was not stored: {visit.note}", hint="run it again")
+        return stored_value(self, visit)
+
+
+def stored_value(run: FlowRun, visit: Visit) -> Any:
+    """The value of a visit, from the result storage."""
+    stored = run.vault.load(visit.result, namespace=namespace_of(run))
+    if not isinstance(stored, dict) or "call" not in stored:
+        raise ResultUnavailable(f"what is stored for {visit.id} is not the result of a call")
+    return stored["call"]
+
+
+def _same(node: Node) -> Node:
+    return node
+
+
+def _children(visit: Visit) -> list[VisitId]:
+    return [VisitId(visit.id.task, visit.id.visit, index) for index in range(visit.width or 0)]

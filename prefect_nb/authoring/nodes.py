@@ -1,0 +1,162 @@
+"""Nodes: what a task call inside a flow gives, at once, in place of its value; and arguments that hold nodes.
+
+A node passed to another task is an edge. Used as a value it says so instead of giving a wrong answer. Knows what a plan
+can be asked; must not know how anything runs.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol
+
+from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import State
+from prefect_nb.errors import UsageError
+
+__all__ = ["Broken", "Flat", "Node", "Plan", "Whole", "filled", "flatten", "nodes_among", "unmapped"]
+
+_DISPLAYS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
+
+
+class Plan(Protocol):
+    """Who made a node and can be asked about it."""
+
+    def result_of(self, node: Node) -> Any:
+        """Wait for the node; its value, or what it raised."""
+
+    def state_of(self, node: Node) -> State:
+        """How it stands."""
+
+
+class Node:
+    """What a task call inside a flow gives: pass it on, or ask for its :meth:`result`.
+
+    Parameters
+    ----------
+    plan : Plan
+        Who made it.
+    visit : VisitId
+        Its visit.
+    mapped : bool
+        Whether it stands for many children, whose values are its result, as a list.
+    """
+
+    __slots__ = ("__weakref__", "mapped", "plan", "visit")
+
+    def __init__(self, plan: Plan, visit: VisitId, *, mapped: bool = False) -> None:
+        self.plan = plan
+        self.visit = visit
+        self.mapped = mapped
+
+    @property
+    def name(self) -> str:
+        """The task's name in this run."""
+        return self.visit.task
+
+    @property
+    def state(self) -> State:
+        """How it stands now."""
+        return self.plan.state_of(self)
+
+    def result(self) -> Any:
+        """Wait for it; its value (None if it was skipped), or what its body raised."""
+        return self.plan.result_of(self)
+
+    def __repr__(self) -> str:
+        return f"<node {self.visit.task}>"
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        """A node is not its value."""
+        raise UsageError(
+            f"{self.visit.task} is a node, not a value: it has not run yet",
+            hint=f"pass it on to a task as it is, or wait for its value with .result() ({self.visit.task}.result())",
+            task=self.visit.task,
+        )
+
+    __bool__ = __str__ = __format__ = __iter__ = __len__ = __contains__ = __getitem__ = _refuse
+    __array__ = __int__ = __float__ = __index__ = __complex__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+
+    def __eq__(self, other: object) -> bool:
+        return True if self is other else self._refuse()
+
+    def __hash__(self) -> int:
+        """Only for a set that is written out, ``{a, b}``: as a key a node would never be equal to its value."""
+        frame = sys._getframe(1)
+        if dis.opname[frame.f_code.co_code[frame.f_lasti]] in _DISPLAYS or frame.f_globals.get("__name__") == __name__:
+            return id(self) >> 4
+        return self._refuse()
+
+
+class Whole:
+    """An argument of a map that every child is given as it is."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"unmapped({self.value!r})"
+
+
+class Flat:
+    """An argument of a map whose elements are taken apart once more."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __repr__(self) -> str:
+        return f"flatten({self.value!r})"
+
+
+class Broken:
+    """In place of all arguments of a call: why there are none."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+def unmapped(value: Any) -> Any:
+    """Give every child of a map this argument as it is: ``fetch.map(unmapped(region), pages)``."""
+    return Whole(value)
+
+
+def flatten(value: Any) -> Any:
+    """Map over the elements of the elements: one level; what is no iterable is passed as it is."""
+    return Flat(value)
+
+
+def nodes_among(value: Any, found: list[Node]) -> list[Node]:
+    """Add the nodes in a value to `found`, also those inside lists, tuples, sets and dicts."""
+    kind = type(value)
+    if kind is Node:
+        found.append(value)
+    elif kind is list or kind is tuple or kind is set or kind is frozenset:
+        for item in value:
+            nodes_among(item, found)
+    elif kind is dict:
+        for key, item in value.items():
+            nodes_among(key, found)
+            nodes_among(item, found)
+    elif kind is Whole or kind is Flat:
+        nodes_among(value.value, found)
+    return found
+
+
+def filled(value: Any, give: Callable[[Node], Any]) -> Any:
+    """The value with each node in it replaced by what `give` gives; containers are made anew."""
+    kind = type(value)
+    if kind is Node:
+        return give(value)
+    if kind is list or kind is tuple or kind is set or kind is frozenset:
+        return kind([filled(item, give) for item in value])
+    if kind is dict:
+        return {filled(key, give): filled(item, give) for key, item in value.items()}
+    return value
