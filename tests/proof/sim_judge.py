@@ -135,8 +135,9 @@ class Judge:
                 found = self._base.execute("SELECT 1 FROM result WHERE digest = ?", (row[5],)).fetchone()
                 hold(found, f"I12: {visit} of {run_id} succeeded with {row[5]}, which is not there")
 
-    def wishes_of(self, run: str) -> set[tuple[str, float]]:
-        """The wishes that had effect."""
+    @property
+    def heard(self) -> set[tuple[str, float]]:
+        """The wishes that had effect: who, when."""
         return set(self._by_wish)
 
     def finish(self) -> None:

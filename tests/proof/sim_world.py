@@ -7,6 +7,8 @@ and clocks are played. Each seed has a random part of the kinds of faults, and a
 from __future__ import annotations
 
 import random
+import sys
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from types import SimpleNamespace
@@ -30,7 +32,6 @@ from prefect_nb.engine.recovery import Opening, open_session, sweep
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import PrefectNBError, StoreError, UsageError
 from prefect_nb.protocols import ResultRow, Signal
-from prefect_nb.stores.rowstore import RowStore
 from prefect_nb.testing import FakeClock
 
 __all__ = ["FAULTS", "World", "played"]
@@ -106,6 +107,7 @@ class Kernel(Actor):
                 self._live(self.session)
             except (StoreError, UsageError):
                 player.wait()
+            self.world.happened["engine failed"] += 1
 
     def _live(self, session: Stepped) -> None:
         rng, world = self.world.rng, self.world
@@ -197,7 +199,8 @@ class CommandLine(Actor):
         while not world.ending:
             try:
                 if rng.random() < 0.3 or "wishes" not in world.kinds:
-                    sweep(self.client, self.client.open_worker("cli", "x"), world.clock)
+                    found = sweep(self.client, self.client.open_worker("cli", "x"), world.clock)
+                    world.happened["swept"] += len(found)
                 elif world.runs:
                     kind = rng.choice(("cancel", "cancel", "skip", "cancel-run"))
                     world.wishes += 1
@@ -234,6 +237,7 @@ class World:
         self.wished: list[Signal] = []
         self.runs: list[str] = []
         self.trail: list[str] = []
+        self.happened: Counter[str] = Counter()
         self.steps = steps
         self._made = 0
         self.actors: list[Actor] = []
@@ -259,6 +263,7 @@ class World:
 
     def told(self, run: str, visit: Any) -> None:
         """A person saw that this visit ended."""
+        self.happened["told"] += 1
         if visit.state.name is StateName.SUCCESS:
             self.judge.told[run, visit.id] = (run, visit.token, visit.result)
 
@@ -297,6 +302,11 @@ class World:
                 self._work(actor, faults=faults)
         self.judge.look()
 
+    @property
+    def heard(self) -> int:
+        """How many wishes had effect."""
+        return len(self.judge.heard)
+
     def _moves(self, actor: Actor) -> list[tuple[str, Actor]]:
         found: list[tuple[str, Actor]] = []
         client = actor.client
@@ -321,6 +331,9 @@ class World:
         if rng.random() < 0.03:
             fault = next(((k, rng.randrange(12)) for k in ("write", "answer") if k in self.kinds), fault)
         unheard = "die unheard" in self.kinds and rng.random() < 0.03
+        self.happened["die unheard"] += unheard
+        if fault:
+            self.happened[fault[0]] += 1
         if fault or unheard:
             self.trail.append(f"  {actor.name} {fault} {'dies unheard' if unheard else ''}")
         actor.client.work(most, fault=fault, answers=not unheard)
@@ -331,6 +344,7 @@ class World:
             return
         kind, actor = self.rng.choice(kinds), self.rng.choice(self.actors)
         self.trail.append(f"** {kind} {actor.name}")
+        self.happened[kind] += 1
         if kind == "kill kernel" and not actor.dead and len(self.actors) < 7:
             self._kill(actor)
             self.actors.append(
@@ -380,7 +394,7 @@ class World:
         if wish.kind == "cancel-run" and row and row[0] not in ("COMPLETED", "FAILED", "CANCELLED", "CRASHED"):
             owner = self.disk.base.execute("SELECT worker FROM run WHERE run_id = ?", (wish.run,)).fetchone()[0]
             if self.alive(owner):
-                had = (wish.actor, wish.at) in self.judge.wishes_of(wish.run)
+                had = (wish.actor, wish.at) in self.judge.heard
                 hold(had, f"I15: the wish {wish} had no effect")
 
 
@@ -407,4 +421,6 @@ def played(seed: int, steps: int = 220) -> World:
     return world
 
 
-_ = RowStore
+if __name__ == "__main__":
+    for number in sys.argv[1:]:
+        print(f"seed {number}:", dict(played(int(number)).happened))
