@@ -139,6 +139,8 @@ def refuses_what_is_stale(store: Store) -> None:
         Commit("r1", (BodyReturned(at=4.0, visit=A, token=1),), (Expect(A, 2, 0),), logs=log),
         Commit("r1", (BodyReturned(at=4.0, visit=A, token=2),), (Expect(A, 2, 2),), entries=(entry(),)),
         Commit("r1", (), (Expect(A, 2, 1), Expect(B, 1, 0)), run_row=run_row(worker="thief")),
+        Commit("r1", planning(B).events, (Expect(A, 2, 1),), logs=log, after=2),
+        Commit("r1", planning(B).events, (Expect(A, 2, 1),), logs=log, after=4),
     ]
     for commit in stale:
         _refuse(store, commit)
@@ -148,7 +150,7 @@ def refuses_what_is_stale(store: Store) -> None:
     found = store.run("r1")
     assert found is not None
     assert found.worker == "w"
-    _accept(store, Commit("r1", expect=(Expect(A, 2, 1), Expect(B, 0, 0))))
+    _accept(store, Commit("r1", expect=(Expect(A, 2, 1), Expect(B, 0, 0)), after=3))
 
 
 def records_one_success(store: Store) -> None:
@@ -228,6 +230,22 @@ def delivers_wishes_once(store: Store) -> None:
         pass
 
 
+def keeps_wishes_until_they_are_answered(store: Store) -> None:
+    """Who watches a run next hears what no append has answered, and only that."""
+    _accept(store, opening(worker=store.open_worker("test", "tester")))
+    heard: SimpleQueue[Signal] = SimpleQueue()
+    for task in "abc":
+        store.signal(Signal("r1", "cancel", task))
+    store.watch("r1", heard.put)
+    wishes = [heard.get(timeout=_PATIENCE_S) for _ in range(3)]
+    _accept(store, Commit("r1", wishes=(wishes[1].id,)))
+    _refuse(store, Commit("r1", wishes=(wishes[0].id,), after=99))
+    again: SimpleQueue[Signal] = SimpleQueue()
+    store.watch("r1", again.put)
+    assert [again.get(timeout=_PATIENCE_S) for _ in range(2)] == [wishes[0], wishes[2]]
+    assert heard.empty()
+
+
 def knows_its_workers(store: Store) -> None:
     """A worker lives while its store is open; a worker nobody opened does not."""
     worker, other = store.open_worker("kernel", "one"), store.open_worker("kernel", "one")
@@ -272,6 +290,7 @@ STORE_CHECKS: tuple[Callable[[Store], None], ...] = (
     finds_runs,
     keeps_several_manifests,
     delivers_wishes_once,
+    keeps_wishes_until_they_are_answered,
     knows_its_workers,
     evicts_what_is_cheap,
     refuses_when_closed,
