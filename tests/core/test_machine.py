@@ -79,6 +79,15 @@ LOST = ev.WorkerLost(at=6.0, visit=A, last_seen=5.5)
 END = [ClearTimer(A), Settle(A)]
 PLAIN, TWICE, LIMIT = planned(), planned(retry=Retry(1, delay=10)), planned(timeout=7.0)
 
+ASKS, ONCE = planned(approve=True), planned(once=True)
+PAUSED = (ASKS, keyed())
+YES = ev.VisitApproved(at=8.0, visit=A, actor="ann", note="fine", value={"ok": True})
+APPROVED = (*PAUSED, YES)
+PAUSES = ev.BodyPaused(at=9.0, visit=A, token=1, message="look", form={"ok": "bool"})
+WAITS = ev.BodyPaused(at=9.0, visit=A, token=1, until=14.0, limit=12.0)
+LATER = ev.BodyDeferred(at=9.0, visit=A, token=1, due=12.0)
+ASKED_ELSE = ev.KeyResolved(at=2.0, visit=A, key="k", reason=WHY, ask="its outcome is unknown")
+
 CASES = [
     ("planned", [PLAIN], "Pending", [Resolve(A)]),
     ("key resolved", [PLAIN, keyed()], "Submitted", [Enter(A, 1, 1)]),
@@ -117,6 +126,37 @@ CASES = [
     ("late timer", [TWICE, *RETRYING, fired("retry"), fired("retry")], "Submitted", []),
     ("late after the end", [PLAIN, *running(), LOST, returned()], "Crashed", []),
     ("unfit", [PLAIN, *succeeded(), ev.TaskInvalidated(at=9.0, visit=A)], "Success", []),
+    ("asks a person", [*PAUSED], "Paused", []),
+    ("asks nobody when a result fits", [ASKS, REUSED], "Cached", END),
+    ("asks because its outcome is unknown", [ONCE, ASKED_ELSE], "Paused", []),
+    ("approved", [*APPROVED], "Resuming", [ClearTimer(A), Resolve(A)]),
+    ("approved and asked for its key", [*APPROVED, keyed()], "Submitted", [Enter(A, 1, 1)]),
+    ("cancelled while it waits for a person", [*PAUSED, cancel()], "Cancelled", END),
+    ("skipped while it waits for a person", [*PAUSED, skip()], "Skipped", END),
+    ("cancelled once approved", [*APPROVED, cancel()], "Cancelled", END),
+    ("its kernel dies while it waits", [*PAUSED, LOST], "Paused", []),
+    ("paused by its body", [PLAIN, *running(), PAUSES], "Paused", [ClearTimer(A)]),
+    (
+        "paused for a while, with a limit",
+        [PLAIN, *running(), WAITS],
+        "Paused",
+        [ClearTimer(A), SetTimer(A, 1, "resume", 14.0), SetTimer(A, 1, "pause", 12.0)],
+    ),
+    ("its time has come", [PLAIN, *running(), WAITS, fired("resume")], "Resuming", [ClearTimer(A), Resolve(A)]),
+    ("nobody answered in time", [PLAIN, *running(), WAITS, fired("pause")], "TimedOut", END),
+    ("a late answer to the clock", [PLAIN, *running(), WAITS, fired("resume"), fired("pause")], "Resuming", []),
+    ("goes on with its attempt", [PLAIN, *running(), PAUSES, YES, keyed()], "Submitted", [Enter(A, 2, 1)]),
+    ("pauses while it is stopped", [PLAIN, *running(), cancel(), PAUSES], "Cancelled", END),
+    ("late after the pause", [PLAIN, *running(), PAUSES, returned()], "Paused", []),
+    ("asks to be tried again", [PLAIN, *running(), LATER], "Retrying", [ClearTimer(A), SetTimer(A, 1, "retry", 12.0)]),
+    ("is tried again", [PLAIN, *running(), LATER, fired("retry")], "Submitted", [Enter(A, 2, 2)]),
+    (
+        "its policy's retries are still there",
+        [TWICE, *running(), LATER, fired("retry"), entered(A, 2), raised(A, 2)],
+        "Retrying",
+        [ClearTimer(A), SetTimer(A, 2, "retry", 14.0)],
+    ),
+    ("asks for a retry while it is stopped", [PLAIN, *running(), cancel(), LATER], "Cancelled", END),
 ]
 
 
@@ -176,6 +216,78 @@ def test_every_pair_moves_along_an_edge_or_is_refused(name: StateName) -> None:
             moved = step(run, event)[0].visits[A].state.name
             assert moved is name or moved in EDGES[name]
             assert not name.final or moved is name
+
+
+def test_an_approval_is_on_record() -> None:
+    """Who let a visit go on, when, in which words and with which answers, stays with it to its end."""
+    run, _ = after(*APPROVED, keyed(), entered(), returned())
+    assert run.visits[A].state.label == "Success"
+    assert run.visits[A].approval == {"by": "ann", "at": 8.0, "note": "fine", "value": {"ok": True}}
+
+
+def test_each_pause_asks_anew() -> None:
+    """A body that pauses again after an answer waits again: the first answer is not one to the second question."""
+    run, _ = after(PLAIN, *running(), PAUSES, YES, keyed(), entered(A, 2))
+    run, _ = after(ev.BodyPaused(at=9.0, visit=A, token=2, message="sure?"), run=run)
+    assert (run.visits[A].state.label, run.visits[A].approval) == ("Paused", None)
+
+
+def test_only_a_pause_blocks_the_run() -> None:
+    """A run whose every open visit waits for a person, or for one that does, is Paused; with anything else it runs."""
+    run, _ = after(*PAUSED, planned(B, A))
+    assert run.state.label == "Paused"
+    run, _ = after(planned(C), run=run)
+    assert run.state.label == "Running"
+    run, _ = after(*succeeded(C), run=run)
+    assert run.state.label == "Paused"
+
+
+ITEM = [VisitId("a", 1, index) for index in range(3)]
+OPENED_MAP = (PLAIN, ev.MapOpened(at=2.0, visit=A))
+SEALED = ev.MapSealed(at=6.0, visit=A)
+
+
+def child(index: int, **options: object) -> ev.TaskPlanned:
+    return ev.TaskPlanned(at=3.0, visit=ITEM[index], spec=TaskSpec("a", **options), parent=A)
+
+
+def failed(visit: VisitId) -> tuple[ev.Event, ...]:
+    return *running(visit), raised(visit)
+
+
+MAPS: list[tuple[str, list[ev.Event], str]] = [
+    ("without children", [SEALED], "Success"),
+    ("more may come", [child(0), *succeeded(ITEM[0])], "Mapped"),
+    ("all ended well", [child(0), child(1), *succeeded(ITEM[1]), SEALED, *succeeded(ITEM[0])], "Success"),
+    ("one failed", [child(0), child(1), SEALED, *failed(ITEM[0]), *succeeded(ITEM[1])], "Failed"),
+    ("one failed, one still runs", [child(0), child(1), SEALED, *failed(ITEM[0]), *running(ITEM[1])], "Mapped"),
+    ("all were skipped", [child(0), child(1), SEALED, skip(ITEM[0]), skip(ITEM[1])], "Skipped"),
+    ("some were skipped", [child(0), child(1), SEALED, skip(ITEM[0]), *succeeded(ITEM[1])], "Success"),
+    ("asked to stop", [child(0), *running(ITEM[0]), cancel()], "Cancelling"),
+    ("stopped", [child(0), *running(ITEM[0]), cancel(), end_of_body(ev.BodyCancelled, ITEM[0], 1)], "Cancelled"),
+    ("stopped before its first child", [cancel()], "Cancelled"),
+]
+
+
+@pytest.mark.parametrize(("events", "label"), [m[1:] for m in MAPS], ids=[m[0] for m in MAPS])
+def test_a_map_is_what_its_children_are(events: list[ev.Event], label: str) -> None:
+    """A map is Mapped until it is sealed and all its children have ended; one that failed is never hidden."""
+    run, _ = after(*OPENED_MAP, *events)
+    assert run.visits[A].state.label == label
+
+
+def test_who_waits_for_a_map_sees_its_children() -> None:
+    """A reduce is TriggerFailed by the child that failed, also if another one was skipped, and that child is named."""
+    ends = (child(0), child(1), SEALED, skip(ITEM[0]), *failed(ITEM[1]))
+    run, _ = after(*OPENED_MAP, planned(B, A), *ends)
+    assert (run.visits[B].state.label, run.visits[B].state.data["cause"]) == ("TriggerFailed", "a[1] Failed")
+
+
+def test_only_the_next_child_may_come() -> None:
+    """Children are planned in order, and none once the supply was sealed while others still run."""
+    for events in ([child(1)], [child(0), child(2)], [child(0), SEALED, child(1)]):
+        with pytest.raises(IllegalTransition):
+            after(*OPENED_MAP, *events)
 
 
 def test_a_cached_visit_says_where_it_comes_from() -> None:
