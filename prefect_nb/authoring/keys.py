@@ -20,7 +20,7 @@ from prefect_nb.authoring.sharing import is_code
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import Unhashable
 
-__all__ = ["Keyed", "Place", "cell_key", "combine", "framed", "is_code", "part_rows"]
+__all__ = ["Keyed", "Place", "cell_key", "combine", "framed", "is_code", "own_key", "part_rows"]
 
 SCHEMA = "1"
 _KINDS = {"distribution": "package", "code": "code"}
@@ -88,6 +88,15 @@ def part_rows(parts: Iterable[Part]) -> tuple[tuple[str, str, str], ...]:
     return tuple((_KINDS.get(p.kind, "helper"), p.name, p.digest) for p in parts)
 
 
+def own_key(code: str) -> str:
+    """The code key of a cell that calls nothing of the notebook's: all that can be said before its inputs are there."""
+    return combine(_own_parts(code))
+
+
+def _own_parts(code: str) -> list[tuple[str, str, str]]:
+    return [("code", "", cell_fingerprint(code)), ("python", _PYTHON, SCHEMA)]
+
+
 def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, place: Place) -> Keyed:
     """The key of a cell whose inputs are in place.
 
@@ -104,7 +113,7 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, place: Plac
     reads = names.reads | (names.writes - names.must_write) | place.learned
     reads |= bound_late(ns.user.get(n) for n in reads)
     ns.materialize(late_names(ns.user.get(n) for n in reads))
-    parts: list[tuple[str, str, str]] = [("code", "", cell_fingerprint(code)), ("python", _PYTHON, SCHEMA)]
+    parts = _own_parts(code)
     if spec.version:
         parts.append(("option", "--version", spec.version))
     problems: list[str] = []

@@ -14,20 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from prefect_nb.authoring.document import CellInfo, Document
+from prefect_nb.authoring.foresight import Foresight
 from prefect_nb.authoring.interrupts import Interrupts
+from prefect_nb.authoring.keys import own_key
 from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.upkeep import Upkeep
 from prefect_nb.core import events as ev
 from prefect_nb.engine.recovery import Opening, open_session
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import StoreError
-from prefect_nb.protocols import Entry, Store
+from prefect_nb.protocols import Store
 from prefect_nb.results.vault import Vault
 from prefect_nb.wiring import Place, find_place, new_run_id, now, open_vault, quota, start_store
 
 __all__ = ["LiveFlow", "Request"]
-
-_KNOWN_S = 2.0
 
 
 class Request:
@@ -95,7 +95,7 @@ class LiveFlow:
         self._session: Session | None = None
         self._start: dict[str, Any] = {}
         self._described: Mapping[str, Any] = {}
-        self._keys: dict[str, tuple[float, set[str]]] = {}
+        self.foresight = Foresight(lambda: self.store)
         self._calls: dict[str, Any] = {}
         self._worker = ""
         self._upkeep = Upkeep(lambda: self._vault, quota())
@@ -149,7 +149,7 @@ class LiveFlow:
         if self._session is None:
             return
         plain = self.document.to_plain()
-        if plain != self._described:
+        if plain is not self._described and plain != self._described:
             self._described = plain
             self._session.describe(plain)
 
@@ -228,7 +228,7 @@ class LiveFlow:
         except StoreError:
             self.store.close()
             self._store = self._vault = None
-        self._keys.clear()
+        self.foresight.forget()
 
     def _open(self, *, fresh: bool) -> None:
         start = self._start
@@ -277,21 +277,15 @@ class LiveFlow:
         label = self.shell.compile.format_code_name(filename) if self.shell else None
         return f"{label[0]} {label[1]}" if label else None
 
-    def entries(self, code_key: str, key: str) -> list[Entry]:
-        """Earlier results under a key, newest first. Keys of one code are fetched once and then known here."""
-        if not key:
-            return []
-        asked_at, known = self._keys.get(code_key, (0.0, set[str]()))
-        if now() - asked_at > _KNOWN_S:  # other processes write too
-            known = set(self.store.keys(code_key))
-            self._keys[code_key] = now(), known
-        if key not in known:
-            return []
-        return self.store.entries(key=key)
+    def foresee(self, cell: CellInfo) -> None:
+        """A task cell is about to be looked up: ask the store for what that will take."""
+        if self._session is not None and cell.spec is not None:
+            last = self._session.run.visit(cell.spec.name)
+            self.foresight.ask(own_key(cell.code), (cell.spec.name, self.name), last.key if last is not None else "")
 
     def learned(self, code_key: str, key: str) -> None:
         """An entry is on its way into the store."""
-        self._keys.setdefault(code_key, (0.0, set()))[1].add(key)
+        self.foresight.learned(code_key, key)
 
     def number_call(self, name: str) -> int:
         """The visit number of a function that a plain cell calls."""

@@ -122,7 +122,7 @@ def look_up(
 ) -> Finding | Found:
     """Ask for earlier results of this key (or take `entries` for them), check what they had read, and decide."""
     at = now()
-    entries = flow.entries(keyed.code_key, keyed.key) if entries is None else entries
+    entries = flow.foresight.entries(keyed.code_key, keyed.key) if entries is None else entries
     candidates, impure = [], ""
     named = declarations(flow, spec) if spec.files or spec.env else []
     for entry in entries:
@@ -145,7 +145,7 @@ def look_up(
         )
     nearest = entries[:1]
     if not nearest and spec.kind is TaskKind.CELL:  # a function is called too often to ask for its past each time
-        nearest = flow.store.entries(task=spec.name, flow=flow.name, limit=1)
+        nearest = flow.foresight.nearest(spec.name, flow.name)
     question = Question(
         spec=spec,
         key=keyed.key,

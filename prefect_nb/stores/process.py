@@ -17,7 +17,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from prefect_nb.errors import StoreError
-from prefect_nb.protocols import Commit, Receipt, Signal
+from prefect_nb.protocols import Commit, Entry, Receipt, Signal
 from prefect_nb.stores import codec
 from prefect_nb.stores.client import OwnerClient
 from prefect_nb.stores.rowstore import DEFAULT_QUOTA, Liveness, RowStore, heard_once, network_notice, worker_id
@@ -92,6 +92,18 @@ class ProcessStore(RowStore):
             failed: Future[Receipt] = Future()
             failed.set_exception(error)
             return failed
+
+    def ask_keys(self, code_key: str) -> Callable[[], list[str]]:
+        """The keys of all reusable results of one code, asked now and given by calling what this returns."""
+        answer = self._client.request("keys", (code_key,))
+        return lambda: list(answer.result())
+
+    def ask_entries(
+        self, *, key: str = "", code_key: str = "", task: str = "", flow: str = "", limit: int = 200
+    ) -> Callable[[], list[Entry]]:
+        """Reusable results, asked now and given by calling what this returns."""
+        answer = self._client.request("entries", (key, code_key, task, flow, limit))
+        return lambda: [codec.entry_from_wire(row) for row in answer.result()]
 
     def open_worker(self, kind: str, name: str) -> str:
         """Register this process as a worker with a liveness lock of its own; its id."""
