@@ -15,6 +15,7 @@ from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import Outcome
 from prefect_nb.authoring.reuse import changed_reads, declared
 from prefect_nb.authoring.versions import Version as Made
+from prefect_nb.core.policy import Trigger
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName, StateType
@@ -145,6 +146,15 @@ class Inputs:
         names = [c.spec.name for c in above if c is not None and c.spec is not None]
         visits = (run.visit(name) for name in dict.fromkeys([*names, *spec.after]))
         return tuple(v.id for v in visits if v is not None and v.state.final)
+
+    def unhindered(self, spec: TaskSpec, upstream: tuple[VisitId, ...]) -> bool:
+        """Whether a visit that is planned now will certainly be asked for its key, and may enter if nothing fits."""
+        run = self._flow.session.run
+        if spec.trigger != Trigger() or spec.approve or spec.once:
+            return False
+        ends = (run.visits[u].state for u in upstream)
+        good = all(e.type is StateType.COMPLETED and e.name is not StateName.SKIPPED for e in ends)
+        return good and not run.cancelled and not run.closed
 
     def refuse_outdated(self, cell: CellInfo) -> None:
         """A plain cell on the way read something that was computed again since; it is not ours to run.

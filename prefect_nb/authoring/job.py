@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,8 +11,9 @@ from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.reuse import Finding, Found
+from prefect_nb.core import events as ev
 from prefect_nb.core.spec import TaskSpec, VisitId
-from prefect_nb.engine.desk import Desk
+from prefect_nb.engine.desk import Desk, Order
 
 __all__ = ["Job"]
 
@@ -34,6 +36,10 @@ class Job:
         Its key, what was found under it, and its visit, as they become known.
     desk : Desk
         Where the machine's orders arrive.
+    untold : tuple of events
+        What is posted together with the entry into the body.
+    foreknown : deque
+        The kinds of the orders that are on their way and were acted on already.
     failure, traceback : optional
         What the last attempt raised, and the user's frames.
     """
@@ -49,5 +55,7 @@ class Job:
     finding: Finding | Found | None = None
     visit: VisitId | None = None
     desk: Desk = field(default_factory=Desk)
+    untold: tuple[ev.TaskEvent, ...] = ()
+    foreknown: deque[type[Order]] = field(default_factory=deque)
     failure: BaseException | None = None
     traceback: Any = None

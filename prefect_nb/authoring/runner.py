@@ -6,7 +6,6 @@ inside the kernel's execute request, in its main thread.
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from prefect_nb.authoring.effects import Effects
 from prefect_nb.authoring.inputs import Inputs
 from prefect_nb.authoring.job import Job
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.orders import next_order, stopped
 from prefect_nb.authoring.outcome import RESULT, Outcome, read_outcome
 from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.record import recorded
@@ -44,8 +44,6 @@ from prefect_nb.views.words import duration
 from prefect_nb.wiring import now
 
 __all__ = ["CellRunner"]
-
-_AWAKE_S = 0.2
 
 
 class CellRunner:
@@ -75,6 +73,7 @@ class CellRunner:
         known = flow.arrived(cell.removesuffix("\n"))
         if known.complaint:
             raise MagicUsageError(known.complaint.replace("\n  ->", " -"))
+        flow.foresee(known)
         job = self._job(known, pulled=False)
         flow.describe()
         try:
@@ -206,9 +205,15 @@ class CellRunner:
         last = session.run.visit(job.spec.name)
         job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1)
         session.sit(job.visit, job.desk)
-        session.post(ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id))
+        planned = ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id)
         try:
-            order = await self._next(job)
+            order: Order
+            if job.finding is not None and not stopped() and self.inputs.unhindered(job.spec, upstream):
+                job.untold, order = (planned,), Resolve(job.visit)  # what will be ordered is certain
+                job.foreknown.append(Resolve)
+            else:
+                session.post(planned)
+                order = await next_order(job, session)
             if isinstance(order, Resolve):
                 order = await self._resolve(job)
             while isinstance(order, Enter):
@@ -219,36 +224,23 @@ class CellRunner:
         assert isinstance(order, Settled)
         return order.visit
 
-    async def _next(self, job: Job) -> Order:
-        """Wait for an order with the kernel's loop free; Stop while waiting cancels the visit."""
-        future = job.desk.next()
-        if future.done():
-            return future.result()
-        waiting = asyncio.wrap_future(future)
-        try:
-            while not waiting.done():  # a signal alone does not wake a loop that sleeps, so Stop would come late
-                await asyncio.wait((waiting,), timeout=_AWAKE_S)
-            return waiting.result()
-        except asyncio.CancelledError:
-            assert job.visit is not None
-            self.flow.session.post(ev.CancelRequested(at=now(), visit=job.visit, actor="stop", message="by Stop"))
-            task = asyncio.current_task()
-            if task is not None:
-                task.uncancel()
-            return await waiting
-
     async def _resolve(self, job: Job) -> Order:
         assert job.keyed is not None
         assert job.visit is not None
         assert job.finding is not None
-        flow = self.flow
+        session, key = self.flow.session, job.keyed.key
         found = self._usable(job, job.finding)
         if isinstance(found, Finding):
-            flow.session.post(ev.KeyResolved(at=now(), visit=job.visit, key=job.keyed.key, reason=found.reason))
-            return await self._next(job)
+            resolved = ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=found.reason)
+            if job.untold:  # a new visit that nothing holds up: entering it runs ahead of the engine
+                job.untold += (resolved,)
+                job.foreknown.append(Enter)
+                return Enter(job.visit, token=1, attempt=1)
+            session.post(resolved)
+            return await next_order(job, session)
         reused, outcome = found
-        flow.session.post(reused.event(job.visit, job.keyed.key, outcome.cost_s))
-        order = await self._next(job)
+        session.post(*job.untold, reused.event(job.visit, key, outcome.cost_s))
+        order = await next_order(job, session)
         self._show(job, outcome, f"{job.spec.name}: from cache, {duration(outcome.cost_s)} saved")
         return order
 
@@ -296,7 +288,8 @@ class CellRunner:
         permit = flow.permit()
         job.desk.interrupt = attempts.interrupter(flow, permit)
         entered_at = now()
-        flow.session.post(ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
+        flow.session.post(*job.untold, ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
+        job.untold = ()
         started = time.perf_counter()
         with calling(Caller(flow, visit, job.cell.id)):
             tried = await attempts.attempt(flow, job.body, job.names, job.producers, (visit, order.attempt, permit))
@@ -317,7 +310,7 @@ class CellRunner:
                 told = f"{job.spec.name} took longer than {job.spec.timeout:g} s"
                 job.failure = TaskTimeout(told, task=job.spec.name)
             flow.session.post(*events)
-        after = await self._next(job)
+        after = await next_order(job, flow.session)
         if job.pulled and isinstance(after, Settled) and end.kind != "returned":
             attempts.tell_failure(after.visit)
         return after
