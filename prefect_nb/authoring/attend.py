@@ -167,8 +167,8 @@ class Attendance(Desk):
             return
         call.void.add(token)
         told = "its thread could not be stopped; what it gives later is thrown away"
-        self.house.session.post(ev.BodyCancelled(at=now(), visit=self.visit, token=token, message=told))
         self.house.session.log(LogChunk(self.visit, found.attempt, "stderr", f"{told}\n", now()))
+        self.house.session.post(ev.BodyCancelled(at=now(), visit=self.visit, token=token, message=told))
 
     # --- workers -----------------------------------------------------------------------------------------------------
 

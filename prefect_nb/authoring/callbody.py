@@ -29,7 +29,7 @@ from prefect_nb.core.effects import Enter
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.session import Attachments
 from prefect_nb.errors import PrefectNBError, Unhashable
-from prefect_nb.executors import BodyStopped
+from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import Entry, LogChunk, ResultRow
 from prefect_nb.wiring import now
 
@@ -85,6 +85,8 @@ class Call:
         Small results that came with what is known of earlier calls.
     mapped : bool
         Whether its index is that of an element of a map.
+    handlers : Handlers
+        The author's own, who hear of each move.
     void : set of int
         Permissions that were taken back while their bodies went on: what these give is refused.
     """
@@ -101,35 +103,40 @@ class Call:
     cost_s: float = 0.0
     rows: dict[str, ResultRow] = field(default_factory=dict)
     mapped: bool = False
+    handlers: Handlers = NOBODY
     void: set[int] = field(default_factory=set)
 
 
 def attempt(call: Call, order: Enter, body: Callable[[], Any]) -> Ended:
     """Run the body once, watched, and tell the engine how it ended; the caller told that it began."""
     watch = _Watch(call, order)
+    value, error = None, None
     try:
         with watch:
+            call.handlers.entered(_entry(call, order))
             value = body()
     except signals.Success as success:
         value = success.result
-    except BaseException as error:  # whatever a body raises is data, and is raised again
-        return _ended_badly(call, order, error)
-    return _ended_well(call, order, watch, value)
+    except BaseException as raised:  # whatever a body raises is data, and is raised again
+        error = raised
+    return _ended(call, order, watch, value, error)
 
 
 async def attempt_async(call: Call, order: Enter, body: Callable[[], Awaitable[Any]]) -> Callable[[], Ended]:
     """The same for a coroutine, on a loop that others share; what comes back writes its end down, off the loop."""
     watch = _Watch(call, order, shared=True)
+    value, error = None, None
     try:
         with watch:
+            call.handlers.entered(_entry(call, order))
             value = await body()
     except signals.Success as success:
         value = success.result
     except asyncio.CancelledError as cancelled:
-        return partial(_ended_badly, call, order, BodyStopped().with_traceback(cancelled.__traceback__))
-    except BaseException as error:  # whatever a body raises is data, and is raised again
-        return partial(_ended_badly, call, order, error)
-    return partial(_ended_well, call, order, watch, value)
+        error = BodyStopped().with_traceback(cancelled.__traceback__)
+    except BaseException as raised:  # whatever a body raises is data, and is raised again
+        error = raised
+    return partial(_ended, call, order, watch, value, error)
 
 
 class _Watch:
@@ -166,22 +173,41 @@ class _Watch:
         self._exit.__exit__(*exc)
 
 
-def _ended_badly(call: Call, order: Enter, error: BaseException) -> Ended:
-    session, visit, label = call.ground.session, call.visit, call.ground.cell_label
+def _entry(call: Call, order: Enter) -> Entered:
+    """This entry, as state handlers hear of it."""
+
+    def log(line: str) -> None:
+        call.ground.session.log(LogChunk(call.visit, order.attempt, "stderr", f"{line}\n", now()))
+
+    return Entered(call.ground.session.run, call.spec, call.visit, order.token, order.attempt, now(), log)
+
+
+def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseException | None) -> Ended:
     if order.token in call.void:
         return _refused(call, order)
-    if isinstance(error, Stopped):
-        session.post(ev.BodyCancelled(at=now(), visit=visit, token=order.token, message=error.message))
-        return Ended(error=error.error)
-    if isinstance(error, BodyStopped):
-        session.post(ev.BodyCancelled(at=now(), visit=visit, token=order.token))
-        return Ended(error=error)
-    end = signals.ended(error, visit, order.token, now(), label)
-    if end is None:
-        told = error_info(error, error.__traceback__, label=label)
-        end = ev.BodyRaised(at=now(), visit=visit, token=order.token, error=told)
-    session.post(end)
-    return Ended(error=error)
+    if call.handlers:
+        end = None if error is None else _end(call, order, error)
+        value, error = call.handlers.ended(_entry(call, order), (value, error), end)
+    if error is None:
+        return _ended_well(call, order, watch, value)
+    call.ground.session.post(_end(call, order, error))
+    return Ended(error=error.error if isinstance(error, Stopped | Overdue) else error)
+
+
+def _end(call: Call, order: Enter, error: BaseException) -> ev.BodyEnd:
+    """What the engine is told of what a body raised."""
+    visit, token, label = call.visit, order.token, call.ground.cell_label
+    if isinstance(error, Stopped | BodyStopped):
+        message = error.message if isinstance(error, Stopped) else ""
+        return ev.BodyCancelled(at=now(), visit=visit, token=token, message=message)
+    if isinstance(error, Overdue):
+        told = error_info(TimeoutError(str(error)), error.error.__traceback__, label=label, kind="timeout")
+        return ev.BodyRaised(at=now(), visit=visit, token=token, error=told)
+    signalled = signals.ended(error, visit, token, now(), label)
+    if signalled is not None:
+        return signalled
+    told = error_info(error, error.__traceback__, label=label)
+    return ev.BodyRaised(at=now(), visit=visit, token=token, error=told)
 
 
 def _refused(call: Call, order: Enter) -> Ended:
@@ -193,8 +219,6 @@ def _refused(call: Call, order: Enter) -> Ended:
 
 
 def _ended_well(call: Call, order: Enter, watch: _Watch, value: Any) -> Ended:
-    if order.token in call.void:
-        return _refused(call, order)
     states = hidden.changed(watch.generators, hidden.generators()) if watch.generators else {}
     shown = to_plain(watch.capture.outputs())
     stored = {"call": value, "outputs": shown, "hidden": states, "cost_s": watch.cost}

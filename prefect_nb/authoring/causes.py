@@ -10,7 +10,7 @@ from prefect_nb.core.run import Run
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotAvailable, TaskCancelled, TaskFailed
-from prefect_nb.executors import BodyStopped
+from prefect_nb.executors.stopping import BodyStopped
 
 __all__ = ["error_of", "first_failure"]
 

@@ -12,8 +12,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
+from prefect_nb.analysis.origins import loaded
+from prefect_nb.analysis.sources import trusted_text
 from prefect_nb.authoring.calls import home
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Store
@@ -66,12 +69,25 @@ def footing() -> Footing:
     with _lock:
         known = _open.get((os.getpid(), place.folder))
         if known is None or not _works(known.store):
+            _trust_script()
             store = start_store(place)
             atexit.register(store.close)
             script = Path(getattr(sys.modules["__main__"], "__file__", None) or "session.py").resolve()
             known = Footing(store, open_vault(store, place), place, None, script, lambda filename: None)
             _open[os.getpid(), place.folder] = known
         return known
+
+
+def _trust_script() -> None:
+    """Let the script's own functions be analysed as a notebook's are, if its file is what was loaded."""
+    main = sys.modules["__main__"]
+    if not getattr(main, "__file__", None):
+        return
+    record = loaded(main)
+    tasks = (getattr(value, "function", None) for value in list(vars(main).values()))
+    codes = [f.__code__ for f in tasks if isinstance(f, FunctionType) and f.__code__.co_filename == record.file]
+    if record.true and all(code in record.codes for code in codes):
+        trusted_text(record.file, record.text)
 
 
 def _works(store: Store) -> bool:

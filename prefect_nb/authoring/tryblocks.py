@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import textwrap
 import warnings
 import weakref
 from collections.abc import Callable
 from typing import Any
 
-from prefect_nb.analysis.code import node_of
 from prefect_nb.authoring.functions import Task
 
 __all__ = ["warn_about_tries"]
@@ -21,12 +22,19 @@ def warn_about_tries(function: Callable[..., Any]) -> None:
     if function in _seen:
         return
     _seen.add(function)
-    tree = node_of(function)  # type: ignore[arg-type]  # a plain function, as @flow made sure
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in ast.walk(_tree(function)):
         if isinstance(node, ast.Try) and node.handlers:
             for call in _bare_calls(node.body, function):
                 told = f"flow {function.__name__} calls {call} inside try, but a node raises nothing"
                 warnings.warn(f"{told}; catch around {call}(...).result()", UserWarning, stacklevel=4)
+
+
+def _tree(function: Callable[..., Any]) -> ast.AST:
+    """Its syntax, as well as can be told: a warning may err."""
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+    except (OSError, TypeError, SyntaxError):
+        return ast.Module([], [])
 
 
 def _bare_calls(body: list[ast.stmt], function: Callable[..., Any]) -> list[str]:

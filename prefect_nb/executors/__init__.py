@@ -1,9 +1,1 @@
 """Where task bodies run; one adapter a module."""
-
-from __future__ import annotations
-
-__all__ = ["BodyStopped"]
-
-
-class BodyStopped(BaseException):
-    """Raised in a body because somebody asked it to stop; ``except Exception`` must not swallow it."""
