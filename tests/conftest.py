@@ -6,6 +6,7 @@ No test may read or write the user's Jupyter, IPython or prefect_nb directories,
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import shutil
 import subprocess
@@ -72,11 +73,13 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that all workers end together; the browser's tests stay with one worker."""
+    """Begin with what takes longest, so that all workers end together; tests that share a part stay with one worker."""
     items.sort(key=_turn)
-    for item in items:
-        if config.pluginmanager.hasplugin("xdist") and item.get_closest_marker("browser"):
+    for item in items if config.pluginmanager.hasplugin("xdist") else ():
+        if item.get_closest_marker("browser"):
             item.add_marker(pytest.mark.xdist_group("browser"))
+        elif "shared_kernel" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def _turn(item: pytest.Item) -> int:
@@ -85,7 +88,12 @@ def _turn(item: pytest.Item) -> int:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Look for a browser, and install one where we may, if a test drives one; no test's timeout pays for it."""
+    """Look for a browser, and install one where we may, if a test drives one; no test's timeout pays for it.
+
+    What was loaded until now stays: the collector need not look through it, after each shell of each test, again.
+    """
+    gc.collect()
+    gc.freeze()
     if session.config.option.collectonly or not any(item.get_closest_marker("browser") for item in session.items):
         return
     why = ""

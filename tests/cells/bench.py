@@ -149,6 +149,7 @@ class ShellBench(Bench):
         sys.path.insert(0, str(folder))
         (folder / "pyproject.toml").touch()
         os.chdir(folder)
+        gc.freeze()  # what other tests loaded is not looked through again each time a shell ends
         self._start()
 
     def _start(self) -> None:

@@ -161,7 +161,7 @@ def test_replay_shows_the_same_again(task_kernel: Any) -> None:
 def test_replay_gives_the_value_back(task_kernel: Any) -> None:
     """With the value at hand ``Out`` and ``_`` hold the very object."""
     task_kernel.run("%%task\n{'d': 1}")
-    run = task_kernel.run("value = {'d': 1}\nreplay(record, get_ipython(), value=value)")
+    run = task_kernel.run(REPLAY.replace("note='from cache'", "value=(value := {'d': 1})"))
     assert run.result == "{'d': 1}"
     assert task_kernel.value(f"_ is value and Out[{run.reply['content']['execution_count']}] is value") == "True"
 

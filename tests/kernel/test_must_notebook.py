@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -195,3 +196,92 @@ def test_stop_cancels_the_visit_and_nothing_else(loaded: Any, name: str) -> None
     assert [e["ename"] for e in run.errors] in (["KeyboardInterrupt"], ["CancelledError"])
     assert "Cancelled" in loaded.run(f"%flow why stop_{name}").text()
     assert loaded.run("%%task after_stop --cache never\nstill = 1\nstill", "after").result == "1"
+
+
+FIGURE = """%%task figure --cache always
+import matplotlib.pyplot as plt
+plt.plot([1, 2, 3])
+plt.title('drawn');"""
+
+
+def _pictures(run: Any) -> list[str]:
+    """The figures that a cell showed."""
+    return [output["data"]["image/png"] for output in run.outputs if "image/png" in output.get("data", {})]
+
+
+def test_a_figure_is_shown_once_and_again_on_a_hit(loaded: Any) -> None:
+    """A figure belongs to the task that drew it: shown there once, in no later cell, and replayed on a hit."""
+    first = _pictures(loaded.run(FIGURE, "figure"))
+    assert len(first) == 1
+    assert loaded.run("'later'", "later").outputs[0]["type"] == "execute_result"
+    assert _pictures(loaded.run(FIGURE, "figure")) == first
+    assert "figure is Cached" in loaded.run("%flow why figure").text()
+    assert _pictures(loaded.run("'later'", "later")) == []
+
+
+@pytest.mark.parametrize("end", ["", ";"], ids=["an expression", "a semicolon"])
+def test_out_is_as_in_a_plain_cell(loaded: Any, end: str) -> None:
+    """``Out[n]``, ``_n`` and ``_`` after a task cell, run or reused, are what they are after the plain cell."""
+
+    def left(run: Any) -> tuple[str, str]:
+        number = run.reply["content"]["execution_count"]
+        return loaded.value(f"Out.get({number}), globals().get('_{number}'), _"), run.result
+
+    source = f"answer = 6 * 7\nanswer{end}"
+    before = "loaded_before = 'before'\nloaded_before"
+    loaded.run(before, "before")
+    plain = left(loaded.run(source, "plain-out"))
+    assert plain == (("(42, 42, 42)", "42") if not end else ("(None, None, 'before')", None))
+    name = f"out_{len(end)}"
+    for _ in ("run", "reused"):
+        loaded.run(before, "before")
+        assert left(loaded.run(f"%%task {name} --cache always\n{source}", name)) == plain
+    assert f"{name} is Cached" in loaded.run(f"%flow why {name}").text()
+
+
+def _plain(text: str) -> str:
+    """Text without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)
+
+
+def _debugged(kernel: Any, source: str, cell_id: str, *answers: str) -> tuple[list[str], Any]:
+    """Execute a cell as a front end with an input box does; the debugger's prompts, and the run."""
+    request = kernel.send(source, cell_id=cell_id, allow_stdin=True)
+    prompts = []
+    for answer in answers:
+        prompts.append(kernel.client.get_stdin_msg(timeout=20)["content"]["prompt"])
+        kernel.client.input(answer)
+    return prompts, kernel.wait(request)
+
+
+@pytest.mark.parametrize("debugger", ["pdb", "IPython.core.debugger"])
+def test_a_breakpoint_stops_at_the_users_line(loaded: Any, debugger: str) -> None:
+    """A trace set in a task cell asks at the user's own line, steps to the next, and the task then ends well."""
+    lines = [
+        "before = 20",
+        f"__import__({debugger!r}, fromlist=['']).set_trace()",
+        "after = before + 1",
+        "return after",
+    ]
+    source = "\n    ".join(["def stepped():", *lines]) + "\nstepped()"
+    name = f"halted_{len(debugger)}"
+    prompts, run = _debugged(loaded, f"%%task {name} --cache never\n{source}", name, "p 'it', before", "n", "c")
+    assert prompts == ["ipdb> "] * 3
+    stop, _, step = _plain(run.text()).partition("('it', 20)")
+    assert "----> 5     after = before + 1" in stop
+    assert "----> 6     return after" in step
+    assert run.result == "21"
+    assert f"{name} is Success" in loaded.run(f"%flow why {name}").text()
+
+
+def test_debug_enters_the_failed_line(loaded: Any) -> None:
+    """``%debug`` after a failed task begins in the user's function at the line that failed."""
+    assert not loaded.run("%%task fell --cache never\ndef halve(n):\n    return n / 0\nhalve(7)", "fell").ok
+    prompts, run = _debugged(loaded, "%debug", "debug", "p 'at', n", "up", "p 'caller', __name__", "q")
+    shown = _plain(run.text())
+    assert len(prompts) == 4
+    assert "('at', 7)" in shown
+    assert "('caller', '__main__')" in shown
+    assert "----> 3     return n / 0" in shown
+    assert "----> 4 halve(7)" in shown
+    assert "prefect_nb" not in shown
