@@ -21,6 +21,7 @@ from prefect_nb.authoring import context, hidden, signals
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.capture import Capture
 from prefect_nb.authoring.ground import Ground, namespace_of
+from prefect_nb.authoring.handlers import NOBODY, Entered, Handlers
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.outputs import to_plain
 from prefect_nb.authoring.tracebacks import error_info
@@ -33,9 +34,17 @@ from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import Entry, LogChunk, ResultRow
 from prefect_nb.wiring import now
 
-__all__ = ["Call", "Ended", "Stopped", "attempt", "attempt_async"]
+__all__ = ["Call", "Ended", "Overdue", "Stopped", "attempt", "attempt_async"]
 
 _ASYNC = "asynchronous bodies cannot be watched"
+
+
+class Overdue(BaseException):
+    """The body was stopped because it took too long; `error` is what its caller is to see."""
+
+    def __init__(self, error: PrefectNBError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 class Stopped(BaseException):
@@ -174,7 +183,7 @@ class _Watch:
 
 
 def _entry(call: Call, order: Enter) -> Entered:
-    """This entry, as state handlers hear of it."""
+    """The entry, as state handlers hear of it."""
 
     def log(line: str) -> None:
         call.ground.session.log(LogChunk(call.visit, order.attempt, "stderr", f"{line}\n", now()))

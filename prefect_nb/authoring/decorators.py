@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 
 from prefect_nb.authoring import triggers
 from prefect_nb.authoring.functions import Task
+from prefect_nb.authoring.handlers import Handler, handlers
 from prefect_nb.core.policy import Cache, Retry, seconds
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
@@ -40,6 +41,14 @@ class Options(TypedDict, total=False):
         Whether a body whose outcome is unknown waits for a person instead of being entered again.
     skip_on_upstream_skip : bool
         Whether it is skipped when something upstream was.
+    on_state : callable or list of them
+        Called as ``handler(task, old, new)`` for each move of a body that runs: into Running, and to its end. The first
+        other state that one returns takes the place of `new`: Success (its ``data["result"]`` is the value), Skipped,
+        Failed, Retrying (``data["after"]`` seconds) or Paused; anything else makes the task fail, naming the handler.
+    on_success, on_failure : callable or list of them
+        The same for a Success that was computed, not reused, and for an end of the type FAILED.
+    strict_handlers : bool
+        Whether a handler that raises makes the task fail; else its error is a line in the task's log.
     """
 
     name: str | None
@@ -52,6 +61,10 @@ class Options(TypedDict, total=False):
     approve: bool
     once: bool
     skip_on_upstream_skip: bool
+    on_state: Handler | Sequence[Handler]
+    on_success: Handler | Sequence[Handler]
+    on_failure: Handler | Sequence[Handler]
+    strict_handlers: bool
 
 
 P = ParamSpec("P")
@@ -109,7 +122,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
             approve=bool(options.get("approve", False)) or asked.approve,
             once=bool(options.get("once", False)),
         )
-        return Task(body, spec, asked.judge)
+        return Task(body, spec, asked.judge, handlers(options))
 
     return decorate if function is None else decorate(function)
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import FunctionType
@@ -19,28 +18,27 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 from prefect_nb.analysis.code import reach
 from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.values import is_immutable
-from prefect_nb.authoring import hidden, signals
-from prefect_nb.authoring.attempt import interrupter
-from prefect_nb.authoring.callbody import Call, Stopped, attempt
+from prefect_nb.authoring import hidden
+from prefect_nb.authoring.callbody import Call
 from prefect_nb.authoring.callkeys import Arguments, Binder, Stem
 from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import replay
 from prefect_nb.authoring.ground import Ground, namespace_of
+from prefect_nb.authoring.handlers import NOBODY, Handlers
 from prefect_nb.authoring.keys import Keyed, is_code, part_rows
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.promises import Promise, rows_of
 from prefect_nb.authoring.recall import Past
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
+from prefect_nb.authoring.solo import Solo, abandoned
 from prefect_nb.authoring.triggers import Judge
 from prefect_nb.core import events as ev
-from prefect_nb.core.effects import Enter, Resolve
 from prefect_nb.core.plan import Question, decide
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
-from prefect_nb.core.states import StateName
-from prefect_nb.engine.desk import Desk, Order, Settled
-from prefect_nb.errors import ResultUnavailable, TaskCancelled
+from prefect_nb.engine.desk import Desk
+from prefect_nb.errors import ResultUnavailable
 from prefect_nb.protocols import Entry
 from prefect_nb.wiring import now
 
@@ -79,12 +77,18 @@ class Task(Generic[P, R]):
         Its name and options.
     judge : callable, optional
         The author's own trigger.
+    handlers : Handlers, optional
+        Who hears of each move of its body.
     """
 
-    def __init__(self, function: Callable[P, R], spec: TaskSpec, judge: Judge | None = None) -> None:
+    def __init__(
+        self, function: Callable[P, R], spec: TaskSpec, judge: Judge | None = None, handlers: Handlers = NOBODY
+    ) -> None:
         self.function = function
         self.spec = spec
         self.judge = judge
+        self.handlers = handlers
+        self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
         self.is_async = inspect.iscoroutinefunction(function)
         self._binder = Binder(function)
@@ -133,7 +137,12 @@ class Task(Generic[P, R]):
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Task, (self.function, self.spec, self.judge)  # what it is; what it remembers is not part of it
+        return Task, (
+            self.function,
+            self.spec,
+            self.judge,
+            self.handlers,
+        )  # what it is; what it remembers is not part of it
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name}>"
@@ -146,7 +155,7 @@ class Task(Generic[P, R]):
 
     def prepared(self, ground: Ground, visit: VisitId, bound: Arguments) -> Call:
         """A call with its key, computed over the values that it is given."""
-        return Call(ground, self.spec, visit, self._code(ground).key(bound.named), bound)
+        return Call(ground, self.spec, visit, self._code(ground).key(bound.named), bound, handlers=self.handlers)
 
     def find(self, call: Call, done: Visit | None = None) -> Finding | Found:
         """An earlier call that fits, or why there is none; `done` is the same call before the run was resumed."""
@@ -211,7 +220,7 @@ class Task(Generic[P, R]):
         try:
             return self._go(call, finding, caller, desk)
         except BaseException:  # whoever waits for the visit has to learn that nobody attends to it any more
-            if (known := session.run.visits.get(call.visit)) is None or not known.state.final:
+            if abandoned(session.run.visits.get(call.visit)):
                 session.abandon(call.visit, "its caller was interrupted")
             raise
 
@@ -237,50 +246,10 @@ class Task(Generic[P, R]):
                 continue
             session.post(planned, finding.event(call.visit, call.keyed.key, call.cost_s))
             return value
-        resolved = ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=finding.reason)
         self.judge_purity(call)
-        # The first permission of a new visit is known, so entry runs ahead of the engine; later ones are waited for.
-        order: Order = Enter(call.visit, token=1, attempt=1)
-        before: tuple[ev.TaskEvent, ...] = (planned, resolved)
-        while True:
-            assert isinstance(order, Enter)
-            session.post(*before, ev.BodyEntered(at=now(), visit=call.visit, token=order.token))
-            before = ()
-            outcome = attempt(call, order, lambda: self._body(call, desk))
-            if outcome.error is None:
-                return cast(R, outcome.value)
-            if isinstance(outcome.error, KeyboardInterrupt):
-                raise outcome.error
-            entered, order = order.token, desk.next().result()
-            while isinstance(order, Resolve) or (isinstance(order, Enter) and order.token <= entered):
-                order = desk.next().result()
-            if isinstance(order, Settled):
-                state = order.visit.state
-                if state.name is StateName.CANCELLED and not isinstance(outcome.error, TaskCancelled):
-                    raise TaskCancelled(f"{call.visit.task} was cancelled", hint=state.message) from outcome.error
-                raise signals.outside(outcome.error, call.visit.task)
-
-    def _body(self, call: Call, desk: Desk) -> R:
-        """Call the function; in the main thread, where interrupts arrive, so that it can be stopped."""
         bound = call.bound
-        if threading.current_thread() is not threading.main_thread():
-            return self._plainly(bound.args, bound.kwargs)
-        interrupts, permit = call.ground.interrupts, call.ground.permit()
-        desk.interrupt = interrupter(call.ground, permit)
-        try:
-            with interrupts.around(permit) as guard:
-                try:
-                    with guard.running():
-                        return self._plainly(bound.args, bound.kwargs)
-                except KeyboardInterrupt as error:
-                    if guard.why is None:  # the user's own
-                        raise
-                    if guard.why == "stop":
-                        raise Stopped(error, "by Stop") from None
-                    told = TaskCancelled(f"{call.visit.task} was cancelled", hint="somebody stopped it")
-                    raise Stopped(told.with_traceback(error.__traceback__), "") from None
-        finally:
-            desk.interrupt = None
+        body = lambda: self._plainly(bound.args, bound.kwargs)  # noqa: E731
+        return cast(R, self._solo.run(call, desk, planned, finding.reason, body))
 
     # --- keys --------------------------------------------------------------------------------------------------------
 

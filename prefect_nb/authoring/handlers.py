@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from prefect_nb.authoring import signals
-from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.bodies import BODY_MOVES
 from prefect_nb.core.run import Run, Visit, evolved
@@ -20,7 +19,7 @@ from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import EDGES, State, StateName, StateType
 from prefect_nb.errors import UsageError
 
-__all__ = ["Entry", "Handler", "Handlers", "handlers"]
+__all__ = ["NOBODY", "Entered", "Handler", "Handlers", "handlers"]
 
 Handler = Callable[[str, State, State], State | None]
 """(task, old, new) -> another state in place of `new`, or None."""
@@ -29,7 +28,7 @@ N = StateName
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Entered:
     """One entry of a body, as handlers hear of it: the run at that time, whose body, and under which permission.
 
     `at` is now (seconds since the epoch, UTC), `log` takes a line for the task's log.
@@ -66,7 +65,7 @@ class Handlers:
     def __bool__(self) -> bool:
         return bool(self.on_state or self.on_success or self.on_failure)
 
-    def entered(self, entry: Entry) -> None:
+    def entered(self, entry: Entered) -> None:
         """The body is about to run.
 
         Raises
@@ -79,21 +78,22 @@ class Handlers:
         if signal is not None:
             raise signal
 
-    def ended(self, entry: Entry, value: Any, error: BaseException | None) -> tuple[Any, BaseException | None]:
-        """How the body is to end, after it returned `value` or raised `error`: the same, or what a handler proposes."""
-        old = State(N.RUNNING, entry.at)
-        new = State(N.SUCCESS, entry.at) if error is None else _proposed(entry, error)
-        signal = self._ask(entry, old, new)
-        match signal:
-            case None:
-                return value, error
-            case signals.Success():
-                return (value if signal.result is None else signal.result), None
+    def ended(
+        self, entry: Entered, came: tuple[Any, BaseException | None], end: ev.BodyEnd | None
+    ) -> tuple[Any, BaseException | None]:
+        """How the body is to end: as it came (a value, or an error with its event), or as a handler proposes."""
+        value, error = came
+        new = State(N.SUCCESS, entry.at) if end is None else _proposed(entry, end)
+        signal = self._ask(entry, State(N.RUNNING, entry.at), new)
+        if signal is None or isinstance(end, ev.BodyCancelled):  # who was asked to stop stops
+            return value, error
+        if isinstance(signal, signals.Success):
+            return (value if signal.result is None else signal.result), None
         if error is not None and signal.__cause__ is None:
             signal.__cause__ = error
         return None, signal
 
-    def _ask(self, entry: Entry, old: State, new: State) -> signals.BodySignal | None:
+    def _ask(self, entry: Entered, old: State, new: State) -> signals.BodySignal | None:
         """Tell every handler; the first other state that one returns counts."""
         found: signals.BodySignal | None = None
         for handler in self._for(new):
@@ -120,6 +120,9 @@ class Handlers:
         return (*self.on_state, *more)
 
 
+NOBODY = Handlers()
+
+
 def handlers(given: Mapping[str, object]) -> Handlers:
     """The handlers that ``@task(on_state=, on_success=, on_failure=, strict_handlers=)`` name; one or several of each.
 
@@ -141,17 +144,11 @@ def handlers(given: Mapping[str, object]) -> Handlers:
     return Handlers(**found, strict=bool(given.get("strict_handlers", False)))
 
 
-def _proposed(entry: Entry, error: BaseException) -> State:
-    """The state to which the machine would move for what a body raised."""
-    event = signals.ended(error, entry.visit, entry.token, entry.at)
-    if event is None and isinstance(error, KeyboardInterrupt):
-        event = ev.BodyCancelled(at=entry.at, visit=entry.visit, token=entry.token)
-    if event is None:
-        info = error_info(error, None)
-        event = ev.BodyRaised(at=entry.at, visit=entry.visit, token=entry.token, error=info)
+def _proposed(entry: Entered, end: ev.BodyEnd) -> State:
+    """The state to which the machine would move for the end of a body."""
     known = entry.run.visits.get(entry.visit) or Visit(entry.visit, entry.spec, State(N.PENDING, entry.at), entry.at)
     running = evolved(known, state=State(N.RUNNING, entry.at), token=entry.token, attempt=entry.attempt)
-    moved, _ = BODY_MOVES[N.RUNNING, type(event)](entry.run, running, event)
+    moved, _ = BODY_MOVES[N.RUNNING, type(end)](entry.run, running, end)
     return moved.state
 
 
