@@ -33,9 +33,11 @@ __all__ = [
     "digest_rng",
     "expand",
     "holds",
+    "untouched",
 ]
 
 ABSENT = "absent"
+_CHANCE = "seeded by chance"
 _GENERATORS = ("random", "numpy.random", "torch")
 
 
@@ -155,7 +157,17 @@ def _state(name: str) -> Any:
     inner = state["state"]
     if "key" not in inner:
         return state
+    if untouched(int(inner["key"][0]), int(inner["pos"]), int(state["has_gauss"])):
+        return None
     return (state["bit_generator"], inner["key"].tobytes(), inner["pos"], state["has_gauss"], state["gauss"])
+
+
+def untouched(first: int, position: int, has_gauss: int) -> bool:
+    """Whether NumPy's global generator is as the operating system seeded it: nothing was drawn, no seed was given.
+
+    NumPy begins with this word at this position; each seeding and each draw moves one of them.
+    """
+    return first == 0x80000000 and position == 623 and not has_gauss
 
 
 def _again(read: Read) -> Read:
@@ -265,7 +277,8 @@ class Observer:
                 self._unstable.append(read)
         for name, state in self._states.items():
             if _state(name) != state:
-                self._reads[("rng", name)] = Read("rng", name, fingerprint(state))
+                chance = state is None and name == "numpy.random"  # no later process begins like this one
+                self._reads[("rng", name)] = Read("rng", name, _CHANCE if chance else fingerprint(state))
 
     def reads(self) -> tuple[Read, ...]:
         """What was read, sorted; a generator counts if its state moved."""

@@ -54,6 +54,7 @@ class Watch:
     def __init__(self, ignore: tuple[str, ...] = ()) -> None:
         self.taints: dict[tuple[str, str], Cause] = {}
         self.written: set[str] = set()
+        self._made: set[str] = set()
         self._ignore = ignore
         self._thread = 0
         self._before: tuple[frozenset[threading.Thread], frozenset[int]] = (frozenset(), frozenset())
@@ -102,6 +103,8 @@ class Watch:
         writes = bool(isinstance(flags, int) and flags & _WRITE) or (isinstance(mode, str) and set(mode) & set("wax+"))
         if self._ignored(full):
             return
+        if not writes and self._inside_made(full):
+            return
         if writes:
             if not _is_cache(full):
                 self.written.add(name)
@@ -115,7 +118,9 @@ class Watch:
             return
         name = os.fsdecode(path) if path is not None else "."
         full = os.path.abspath(name)
-        if not self._ignored(full) and not _is_code(full + "/") and not _importing() and self._tell is not None:
+        if self._ignored(full) or self._inside_made(full):
+            return
+        if not _is_code(full + "/") and not _importing() and self._tell is not None:
             self._tell(Sighting("listing", name))
 
     def left(self, code: str, event: str, args: tuple[Any, ...]) -> None:
@@ -123,6 +128,8 @@ class Watch:
         if code == "WRITES_FILE" and args and isinstance(args[0], str | bytes | os.PathLike):
             name = os.fsdecode(args[0])
             full = os.path.abspath(name)
+            if event == "os.mkdir" and not os.path.lexists(full):
+                self._made.add(full)
             if not self._ignored(full) and not _is_cache(full):
                 self.written.add(name)
                 self._taint(code, name)
@@ -130,6 +137,10 @@ class Watch:
         if code in ("DYNAMIC", "IMPURE_GLOBAL") and _importing():
             return
         self._taint(code, event)
+
+    def _inside_made(self, full: str) -> bool:
+        """Whether a path lies in a directory that the body itself made: nothing there can come from outside."""
+        return any(full == made or full.startswith(made + "/") for made in self._made)
 
     def _taint(self, code: str, name: str) -> None:
         self.taints.setdefault((code, name), Cause(code, name))
@@ -153,6 +164,9 @@ def _is_code(full: str) -> bool:
 
 
 def _is_cache(full: str) -> bool:
+    own = os.environ.get("MPLCONFIGDIR")
+    if own and (full + "/").startswith(os.path.abspath(own) + "/"):
+        return True
     return any(part in full for part in _CACHES) or full.startswith(("/dev/null", "/dev/tty"))
 
 

@@ -10,9 +10,11 @@ import builtins
 import random
 import sys
 import warnings
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
+from prefect_nb.analysis.reads import untouched
 from prefect_nb.analysis.values import fingerprint
 from prefect_nb.errors import Unhashable
 
@@ -152,9 +154,16 @@ def changed(before: Mapping[str, object], after: Mapping[str, object]) -> dict[s
             inner = {k: v for k, v in value.items() if k not in old or not _equal(old[k], v)}
             if inner:
                 found[name] = inner
-        elif not _equal(old, value):
+        elif not _equal(old, value) and not (old is None and _untouched(name, value)):
             found[name] = value
     return found
+
+
+def _untouched(name: str, state: Any) -> bool:
+    """Whether a generator was only loaded: what the operating system seeded it with is nobody's output."""
+    if name != "numpy.random" or state[0] != "MT19937":
+        return False
+    return untouched(int.from_bytes(state[1][:4], sys.byteorder), state[2], state[3])
 
 
 def _equal(one: object, other: object) -> bool:
@@ -178,12 +187,14 @@ def put_back(states: Mapping[str, Any]) -> None:
             case "matplotlib":
                 matplotlib = sys.modules.get("matplotlib")
                 if matplotlib is not None:
-                    matplotlib.rcParams.update(value)
+                    with _quiet():
+                        matplotlib.rcParams.update(value)
             case "pandas":
                 pandas = sys.modules.get("pandas")
                 if pandas is not None:
-                    for option, setting in value.items():
-                        pandas.set_option(option, setting)
+                    with _quiet():
+                        for option, setting in value.items():
+                            pandas.set_option(option, setting)
             case "numpy":
                 numpy = sys.modules.get("numpy")
                 if numpy is not None:
@@ -193,6 +204,14 @@ def put_back(states: Mapping[str, Any]) -> None:
                         numpy.seterr(**errors)
             case "warnings":
                 _filters(value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without warnings: that an option is deprecated concerns who sets it, not who finds it again."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _filters(rows: list[tuple[Any, ...]]) -> None:
