@@ -94,6 +94,8 @@ def recorded(
     tried, tree, cost = ran
     draft = _survey(flow, cell, changes, tried, cost)
     _object(draft, keyed, changes, tried, tree)
+    if _only_acts(flow, draft, changes, tried, tree):
+        draft.object_to("ONLY_ACTS", "", "it binds and shows nothing, so it is run for what it does to a library")
     _carry(flow, draft)
     states = {
         **hidden.changed(tried.generators, hidden.generators()),
@@ -198,6 +200,27 @@ def _object(draft: _Draft, keyed: Keyed, changes: Changes, tried: Tried, tree: a
         definitions(tree, draft.outcome.defined)
     except ResultUnavailable as error:
         draft.object_to("UNSTORABLE_OUTPUT", draft.outcome.defined[0], error.message)
+
+
+def _only_acts(flow: LiveFlow, draft: _Draft, changes: Changes, tried: Tried, tree: ast.Module) -> bool:
+    """Whether a body left nothing that could be put back, though it called a library for some effect in this process.
+
+    What touches the world outside is no such body: that must not happen twice.
+    """
+    left = draft.outcome
+    if draft.values or left.defined or left.deleted or changes.mutated or tried.outputs or tried.result:
+        return False
+    if set(left.names) - set(left.modules) or tried.verdict.causes or tried.observer.taints():
+        return False
+    calls = [n.value.func for n in tree.body if isinstance(n, ast.Expr) and isinstance(n.value, ast.Call)]
+    return any(type(flow.ns.user.get(_root(call))).__name__ == "module" for call in calls)
+
+
+def _root(node: ast.expr) -> str:
+    """The name that a dotted expression begins with, if it is one."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _carry(flow: LiveFlow, draft: _Draft) -> None:

@@ -90,7 +90,7 @@ def reachable(value: object) -> Reach:
             continue
         active.add(id(each))
         held.append(each)
-        if kind.__module__ == "numpy" and hasattr(each, "base"):
+        if kind.__module__ == "numpy" and hasattr(each, "base") and not isinstance(each, type):
             memory = _memory(each)
             bases.update(memory[1:])
             (active if each.flags.writeable else passive).update(memory)
