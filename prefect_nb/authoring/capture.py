@@ -221,7 +221,7 @@ def replay(outputs: Iterable[Output], shell: Any, *, note: str = "", value: obje
     value : object, optional
         The result's value, so that ``Out`` and ``_`` hold it.
     """
-    fresh: dict[str, str] = {}
+    names: dict[str, str] = {}
     for output in outputs:
         if output.kind == "stream":
             stream = getattr(sys, output.name)
@@ -231,12 +231,14 @@ def replay(outputs: Iterable[Output], shell: Any, *, note: str = "", value: obje
             _show_result(shell.displayhook, _without_dead_views(output.data), dict(output.metadata), value)
         else:
             transient = {}
-            if output.display_id is not None:
-                known = output.display_id if output.kind == "update" else uuid.uuid4().hex
-                transient["display_id"] = fresh.setdefault(output.display_id, known)
             data = _without_dead_views(output.data)
             update = output.kind == "update"
+            if output.display_id is not None:
+                fresh = names.setdefault(output.display_id, uuid.uuid4().hex) if not update else output.display_id
+                transient["display_id"] = fresh
             shell.display_pub.publish(data, dict(output.metadata), transient=transient, update=update)
+            if output.display_id is not None and not update:
+                taps.renamed[output.display_id] = fresh
     if note:
         html = f"<small style='opacity:.7'>{escape(note)}</small>"
         with taps.muted():

@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Literal, Protocol
 
-__all__ = ["Sink", "carried", "children", "current", "drain", "foreground", "install", "muted", "uninstall"]
+__all__ = ["Sink", "carried", "children", "current", "drain", "foreground", "install", "muted", "renamed", "uninstall"]
 
 _births = itertools.count(1)
 _local = threading.local()  # .busy: this thread is inside an output that is already told, or that must not be
@@ -47,6 +47,9 @@ class Sink(Protocol):
         """The output area was cleared."""
         ...
 
+
+renamed: dict[str, str] = {}
+"""The names under which displays of hits are on the page, by the names that their bodies had given them."""
 
 current: ContextVar[Sink | None] = ContextVar("prefect_nb_sink", default=None)
 
@@ -130,6 +133,21 @@ class _Write(_Tap):
 
 class _Publish(_Tap):
     method = "publish"
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner)
+        plain = self.original
+
+        def to_the_page(*args: Any, **kwargs: Any) -> Any:
+            """Reach a display that a hit showed under a new name by the name that the body gave it."""
+            name = (kwargs.get("transient") or {}).get("display_id")
+            if name in renamed and kwargs.get("update"):
+                kwargs["transient"] = {**kwargs["transient"], "display_id": renamed[name]}
+            elif name in renamed:
+                del renamed[name]  # shown anew by a body
+            return plain(*args, **kwargs)
+
+        self.original = to_the_page
 
     def tell(self, sink: Sink, *args: Any, **kwargs: Any) -> None:
         data = args[0] if args else kwargs.get("data")
