@@ -25,9 +25,9 @@ from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolv
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
 from prefect_nb.core.moved import Move, crashed, map_ended, moved_to, pause_timers
 from prefect_nb.core.moves import ILLEGAL, MOVES
-from prefect_nb.core.rollup import rolled_up
+from prefect_nb.core.rollup import roll_up, rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
-from prefect_nb.core.spec import VisitId
+from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
 from prefect_nb.core.triggers import Go, ruling
 from prefect_nb.errors import IllegalTransition
@@ -37,7 +37,9 @@ __all__ = ["step"]
 N = StateName
 Step = tuple[Run, tuple[Effect, ...]]
 _WITH_BODY = (N.SUBMITTED, N.RUNNING, N.LOOPED, N.MAPPED, N.CANCELLING)
-_RESTING = (N.PAUSED, N.SUSPENDED)
+_RESTING = frozenset((N.PAUSED, N.SUSPENDED))
+_WAITS = _RESTING | {N.MAPPED}
+_NEW = Visit(VisitId(""), TaskSpec(""), State(N.PENDING, 0.0), 0.0)  # changed into each new one: a copy is cheaper
 
 
 def step(run: Run, event: Event) -> Step:
@@ -89,7 +91,8 @@ def _plan(run: Run, event: ev.TaskPlanned) -> Step:
             raise IllegalTransition(f"{event.visit} waits for {up}, which was never planned", run=run.id)
         if not found.state.final:
             unmet.append(up)
-    visit = Visit(
+    visit = evolved(
+        _NEW,
         id=event.visit,
         spec=event.spec,
         state=State(N.PENDING, event.at),
@@ -146,7 +149,10 @@ def _ends(run: Run, upstream: tuple[VisitId, ...]) -> Iterator[tuple[VisitId, St
 
 
 def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect, ...], event: Event) -> Step:
-    """Put a moved visit (or a new one) in its place, let those who waited for its end be judged, roll the run up."""
+    """Put a moved visit (or a new one) in its place, let those who waited for its end be judged, roll the run up.
+
+    `moved` was just made: nobody else has seen it.
+    """
     run = _put(run, before, moved)
     if moved.state.final and not (before is not None and before.state.final):
         orders = [*effects, ClearTimer(moved.id), Settle(moved.id)]
@@ -163,7 +169,8 @@ def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect,
                 orders += ClearTimer(parent), Settle(parent)
                 ended.append(parent)
         effects = tuple(orders)
-    return rolled_up(run, event), effects
+    roll_up(run, event)
+    return run, effects
 
 
 def _told_parent(run: Run, child: Visit, event: Event) -> tuple[Run, VisitId | None]:
@@ -206,31 +213,35 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
 
 
 def _put(run: Run, before: Visit | None, moved: Visit) -> Run:
-    """The run with a new or moved visit, its version counted up; `tally` and `active` follow."""
-    moved = evolved(moved, version=moved.version + 1)
-    name = moved.state.name
-    changes: dict[str, object] = {
-        "visits": run.visits.put(moved.id, moved),
-        "paused": run.paused + (name in _RESTING) - (before is not None and before.state.name in _RESTING),
-        "stuck": run.stuck + _is_stuck(moved) - (before is not None and _is_stuck(before)),
-    }
+    """The run with a new or moved visit, its version counted up; the counts follow. `moved` was just made."""
+    moved.__dict__["version"] += 1
+    name, task = moved.state.name, moved.id
+    changes: dict[str, object] = {"visits": run.visits.put(task, moved)}
     if before is None:
         changes["active"] = run.active + (not name.final)
+        was, stuck, rest = None, 0, 0
         if moved.parent is None:
-            former = run.visit(moved.id.task)
-            changes["latest"] = run.latest.put(moved.id.task, moved.id)
+            former = run.visit(task.task)
+            changes["latest"] = run.latest.put(task.task, task)
             changes["tally"] = _tallied(run, None if former is None else former.state.name, name)
-    elif name is not before.state.name:
-        changes["active"] = run.active - name.final
-        if moved.parent is None and run.latest[moved.id.task] == moved.id:
-            changes["tally"] = _tallied(run, before.state.name, name)
+    else:
+        was = before.state.name
+        stuck, rest = _is_stuck(before, was), was in _RESTING
+        if name is not was:
+            if name.final:
+                changes["active"] = run.active - 1
+            if moved.parent is None and run.latest[task.task] == task:
+                changes["tally"] = _tallied(run, was, name)
+    if more := _is_stuck(moved, name) - stuck:
+        changes["stuck"] = run.stuck + more
+    if more := (name in _RESTING) - rest:
+        changes["paused"] = run.paused + more
     return evolved(run, **changes)
 
 
-def _is_stuck(visit: Visit) -> bool:
+def _is_stuck(visit: Visit, name: StateName) -> bool:
     """Whether it waits for a person, a time or other visits, and nothing of its own is due."""
-    name = visit.state.name
-    return name in _RESTING or name is N.MAPPED or (name is N.PENDING and visit.unmet > 0)
+    return name in _WAITS or (name is N.PENDING and visit.unmet > 0)
 
 
 def _tallied(run: Run, less: StateName | None, more: StateName) -> dict[StateName, int]:

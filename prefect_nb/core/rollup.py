@@ -12,7 +12,7 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import RUN_EDGES, State, StateName, StateType
 from prefect_nb.errors import IllegalTransition
 
-__all__ = ["rolled_up", "unhandled"]
+__all__ = ["roll_up", "rolled_up", "unhandled"]
 
 N = StateName
 _FAILURES = (N.FAILED, N.TIMED_OUT, N.TRIGGER_FAILED, N.VALIDATION_FAILED, N.CRASHED)
@@ -27,14 +27,23 @@ def rolled_up(run: Run, event: Event) -> Run:
     IllegalTransition
         If the table of run states has no such move: a fault of the machine.
     """
-    name, message = _name(run)
-    version = run.version + 1
-    if name is run.state.name and message == run.state.message:
-        return evolved(run, version=version)
-    if name is not run.state.name and name not in RUN_EDGES[run.state.name]:
-        raise IllegalTransition(f"run {run.id} cannot go from {run.state.label} to {name.label}", run=run.id)
-    ended = event.at if name.final else None
-    return evolved(run, state=State(name, event.at, message), ended_at=ended, version=version)
+    rolled = evolved(run)
+    roll_up(rolled, event)
+    return rolled
+
+
+def roll_up(draft: Run, event: Event) -> None:
+    """The same, done to a run that was just made and that nobody else has seen."""
+    fields = draft.__dict__
+    fields["version"] += 1
+    name, message = _name(draft)
+    state = draft.state
+    if name is state.name and message == state.message:
+        return
+    if name is not state.name and name not in RUN_EDGES[state.name]:
+        raise IllegalTransition(f"run {draft.id} cannot go from {state.label} to {name.label}", run=draft.id)
+    fields["state"] = State(name, event.at, message)
+    fields["ended_at"] = event.at if name.final else None
 
 
 def _name(run: Run) -> tuple[StateName, str]:

@@ -49,3 +49,33 @@ def test_copies(twin: object) -> None:
     """Copies and pickles are equal and keep the order."""
     table = Table[str, int]().put("b", 1).put("a", 2)
     assert list(twin(table).items()) == [("b", 1), ("a", 2)]  # type: ignore[operator]
+
+
+def test_two_futures_of_one_table() -> None:
+    """Both of two tables made from one are right, whichever is continued, and the common past knows neither's keys."""
+    past = Table[int, int]()
+    for key in range(70):
+        past = past.put(key, key)
+    one, two = past.put(100, 1), past.put(200, 2)
+    one, two = one.put(101, 3).put(5, 50), two.put(201, 4)
+    assert list(past.items()) == [(k, k) for k in range(70)]
+    assert list(one)[70:] == [100, 101]
+    assert list(two.items())[70:] == [(200, 2), (201, 4)]
+    assert (one[5], two[5], 200 in one, 100 in two, past.get(100)) == (50, 5, False, False, None)
+    with pytest.raises(KeyError):
+        past[100]
+
+
+@given(st.lists(st.tuples(st.integers(0, 300), st.integers()), max_size=200), st.integers(0, 200))
+def test_what_is_unlike(puts: list[tuple[int, int]], at: int) -> None:
+    """Between two versions exactly the values differ that were put since; between strangers all of them do."""
+    table = old = Table[int, list[int]]()
+    for number, (key, value) in enumerate(puts):
+        old = table if number == min(at, len(puts) - 1) else old
+        table = table.put(key, [value])
+    since = {key for key, value in table.items() if old.get(key) is not value}
+    assert [id(v) for v in table.unlike(old)] == [id(v) for k, v in table.items() if k in since]
+    strange = Table[int, list[int]]()
+    for key, value in table.items():
+        strange = strange.put(key, value)
+    assert table.unlike(strange) == list(table.values())
