@@ -1,13 +1,15 @@
 """Between a run and its pages: states go out on one comm and into displays, commands come in on another.
 
 The *state* comm is opened by the kernel and only ever speaks; the *control* comm is opened by the page, so that a
-kernel with subshells serves it while a cell runs. A thread of its own sends at most ten states a second, so that no
-task waits for a view. Knows comms, displays and widgets; what a command does is told elsewhere.
+kernel with subshells serves it while a cell runs. A thread of its own sends at most ten states a second, fewer when a
+state is so large that making it would take time from tasks. Knows comms, displays and widgets; what a command does is
+told elsewhere.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 from uuid import uuid4
@@ -30,7 +32,8 @@ __all__ = ["MIME", "Hub"]
 
 MIME = "application/vnd.prefect-nb.flow+json"
 STATE, CONTROL = "prefect_nb.state", "prefect_nb.control"
-_APART_S = 0.1
+_APART_S, _AT_MOST_S = 0.1, 2.0
+_SHARE = 20  # between two states, this many times the processor time of the last
 _SOON_S = 0.03
 _EXPECT_S = 0.3
 _KEPT = 20
@@ -177,12 +180,13 @@ class Hub:
             if self._done.wait(_SOON_S):  # what has just ended is answered first; what ends next comes along
                 return
             self._wake.clear()
+            began = time.thread_time()
             self._send()
             shown = self._shown
             quiet = not self.flow.opened or not self.flow.session.run.active
             if quiet or (shown is not None and shown.run.id != self._painted[0]):
                 self._paint()
-            self._done.wait(_APART_S)
+            self._done.wait(min(_AT_MOST_S, max(_APART_S, _SHARE * (time.thread_time() - began))))
 
     def _send(self) -> None:
         with self._lock:
