@@ -14,7 +14,7 @@ from typing import Any
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.reads import Observer
-from prefect_nb.authoring import hidden
+from prefect_nb.authoring import context, hidden, signals
 from prefect_nb.authoring.body import Body, End
 from prefect_nb.authoring.capture import Capture
 from prefect_nb.authoring.company import Company
@@ -28,10 +28,11 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Interrupt
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
+from prefect_nb.errors import TaskTimeout
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
-__all__ = ["Tried", "attempt", "ended_badly", "interrupter", "tell_failure"]
+__all__ = ["Tried", "attempt", "ended_badly", "failure", "interrupter", "tell_failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +101,13 @@ async def attempt(
         session.log(LogChunk(visit, number, stream, text, now()))
 
     observer = Observer(ignore=(flow.place.folder,), environment=verdict.environment)
-    with Capture(shell, on_text=log) as capture, observer, Company() as company:
+    frame = context.Frame(session, visit, number, visit.task)
+    with context.inside(frame), Capture(shell, on_text=log) as capture, observer, Company() as company:
         end = await body.run(shell.user_ns, flow.interrupts, permit, view)
+        if isinstance(end.error, signals.Success):
+            if end.error.result is not None:
+                shell.displayhook(end.error.result)
+            end = End("returned", why=end.why)
     flow.ns.threads += company.threads
     outputs = capture.outputs()
     shown = any(o.kind == "result" for o in outputs)
@@ -137,12 +143,24 @@ def tell_failure(visit: Visit) -> None:
         sys.stderr.write(f"{visit.error.traceback}\n")
 
 
+def failure(spec: TaskSpec, end: End) -> BaseException | None:
+    """What the page is shown of a body that did not return; None where the state says it all."""
+    if end.why == "timeout" and end.kind == "interrupted":
+        return TaskTimeout(f"{spec.name} took longer than {spec.timeout:g} s", task=spec.name)
+    if isinstance(end.error, signals.BodySignal) and not isinstance(end.error, signals.Fail):
+        return None
+    return None if end.error is None else signals.outside(end.error, spec.name)
+
+
 def ended_badly(
     visit: VisitId, token: int, spec: TaskSpec, end: End, label: Callable[[str], str | None]
 ) -> tuple[ev.TaskEvent, ...]:
     """The events for a body that did not return; a Stop that struck while it raised still ends the visit."""
     error = end.error
     assert error is not None
+    signalled = signals.ended(error, visit, token, now(), label)
+    if signalled is not None:
+        return (signalled,)
     if end.kind == "interrupted" and end.why == "timeout":
         told = error_info(TimeoutError(f"took longer than {spec.timeout:g} s"), end.traceback, label=label)
         timed_out = ev.ErrorInfo(told.type, told.message, told.types, told.traceback, kind="timeout")

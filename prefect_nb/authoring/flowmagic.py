@@ -13,6 +13,7 @@ from prefect_nb.authoring import approvals
 from prefect_nb.authoring.approvals import Answer
 from prefect_nb.authoring.hub import Hub
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.rests import RESTING
 from prefect_nb.authoring.runner import CellRunner
 from prefect_nb.authoring.tracebacks import present
 from prefect_nb.core.states import StateName, StateType
@@ -139,7 +140,9 @@ class FlowMagic:
         bad: dict[str, str] = {}
         for cell in cells:
             visit = await self._runner.bring(cell)
-            if visit is not None and visit.state.type is not StateType.COMPLETED:
+            if visit is not None and visit.state.name in RESTING:
+                _print(approvals.words(visit.id.task, visit.state), file=sys.stderr)
+            elif visit is not None and visit.state.type is not StateType.COMPLETED:
                 bad[visit.id.task] = visit.state.label
                 if visit.state.name is StateName.CANCELLED:  # Stop, or a button: go no further
                     break

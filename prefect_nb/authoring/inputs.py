@@ -13,12 +13,14 @@ from typing import Any
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import Outcome
+from prefect_nb.authoring.rests import RESTING, refuse_waiting
 from prefect_nb.authoring.reuse import changed_reads, declared
 from prefect_nb.authoring.versions import Version as Made
 from prefect_nb.core.policy import Trigger
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import StateName, StateType
+from prefect_nb.core.triggers import Go, ruling
 from prefect_nb.errors import NotAvailable, Unhashable
 
 __all__ = ["Basis", "Inputs", "Version", "overwritten", "versions"]
@@ -141,11 +143,40 @@ class Inputs:
 
     def upstream(self, cell: CellInfo, spec: TaskSpec) -> tuple[VisitId, ...]:
         """The last visits of the tasks directly above, as far as they have ended."""
+        return tuple(v.id for v in self._above(cell, spec) if v.state.final)
+
+    def _above(self, cell: CellInfo, spec: TaskSpec) -> list[Visit]:
         document, run = self._flow.document, self._flow.session.run
         above = (document.cell(p) for p in document.graph.upstream(cell.id))
         names = [c.spec.name for c in above if c is not None and c.spec is not None]
         visits = (run.visit(name) for name in dict.fromkeys([*names, *spec.after]))
-        return tuple(v.id for v in visits if v is not None and v.state.final)
+        return [v for v in visits if v is not None]
+
+    def may_run(self, cell: CellInfo, spec: TaskSpec) -> bool:
+        """Whether the machine will let the task run, as everything above it stands; else it will say why not.
+
+        Raises
+        ------
+        NotAvailable
+            If something above waits for a person or a time, so that nothing can be said yet.
+        """
+        above = [v for v in self._above(cell, spec) if v.state.final or v.state.name in RESTING]
+        ruled = ruling(spec.trigger, ((v.id, v.state) for v in above), skip_too=spec.skip_with_upstream)
+        if ruled.go is Go.WAIT:
+            refuse_waiting(spec.name, above)
+        return ruled.go in (Go.RUN, Go.ASK)
+
+    def lacking(self, producers: Mapping[str, str]) -> dict[str, Visit]:
+        """Of what a task reads, the names that nobody made, since their task ended without a success."""
+        found = {}
+        for name, producer in producers.items():
+            above = self._flow.document.cell(producer)
+            visit = self._visit(above) if above is not None and above.spec is not None else None
+            if visit is None or not visit.state.final:
+                continue
+            if visit.state.type is not StateType.COMPLETED or visit.state.name is StateName.SKIPPED:
+                found[name] = visit
+        return found
 
     def unhindered(self, spec: TaskSpec, upstream: tuple[VisitId, ...]) -> bool:
         """Whether a visit that is planned now will certainly be asked for its key, and may enter if nothing fits."""
@@ -224,7 +255,9 @@ class Inputs:
 
     def settled(self, cell: CellInfo) -> bool:
         """Whether a reader has nothing to gain from executing this task first: it is fresh, or would fail again."""
-        basis = self._bases.get(cell.id)
+        basis, visit = self._bases.get(cell.id), self._visit(cell)
+        if visit is not None and visit.state.name is StateName.RESUMING:
+            return False
         if basis is not None and not basis.good:
             return self.unchanged(cell)
         return self.fresh(cell)

@@ -12,6 +12,7 @@ from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.reuse import Finding, Found
 from prefect_nb.core import events as ev
+from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.desk import Desk, Order
 
@@ -40,6 +41,8 @@ class Job:
         What is posted together with the entry into the body.
     foreknown : deque
         The kinds of the orders that are on their way and were acted on already.
+    lacking : dict
+        Names that it reads and that their tasks, which ended without a success, did not make: the visit of each.
     failure, traceback : optional
         What the last attempt raised, and the user's frames.
     """
@@ -57,5 +60,6 @@ class Job:
     desk: Desk = field(default_factory=Desk)
     untold: tuple[ev.TaskEvent, ...] = ()
     foreknown: deque[type[Order]] = field(default_factory=deque)
+    lacking: dict[str, Visit] = field(default_factory=dict)
     failure: BaseException | None = None
     traceback: Any = None

@@ -20,6 +20,7 @@ from prefect_nb.authoring.keys import own_key
 from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.upkeep import Upkeep
 from prefect_nb.core import events as ev
+from prefect_nb.core.states import StateName
 from prefect_nb.engine.recovery import Opening, open_session
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import StoreError
@@ -260,9 +261,11 @@ class LiveFlow:
         return self.session.run.id
 
     def finish(self, *, interrupted: bool = False) -> None:
-        """End a headless run; what was not reached becomes NotRun."""
+        """End a headless run; what was not reached becomes NotRun, unless a person or a time is waited for."""
         if self._session is not None and not self._session.run.closed:
-            self._session.ask(ev.RunClosed(at=now(), interrupted=interrupted))
+            visits = self._session.run.visits.values()
+            waits = any(v.state.name in (StateName.PAUSED, StateName.RESUMING) for v in visits)
+            self._session.ask(ev.RunClosed(at=now(), interrupted=interrupted or waits))
 
     def close(self) -> None:
         """Let everything posted become durable and let go of the store; the run stays as it is."""

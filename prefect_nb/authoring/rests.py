@@ -6,20 +6,37 @@ goes on with it, unless the cell or what it reads changed meanwhile. Knows runs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from prefect_nb.authoring.body import End
 from prefect_nb.authoring.job import Job
+from prefect_nb.authoring.orders import next_order
+from prefect_nb.authoring.reuse import Found
 from prefect_nb.core import events as ev
+from prefect_nb.core.effects import Resolve
 from prefect_nb.core.events import TaskEvent
+from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
+from prefect_nb.engine.desk import Order
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import NotAvailable
 from prefect_nb.wiring import now
 
-__all__ = ["RESTING", "Rested", "any_rests", "give_up", "refuse_waiting", "rested", "told_to_rest"]
+__all__ = [
+    "RESTING",
+    "Rested",
+    "explained",
+    "give_up",
+    "go_on",
+    "refuse_waiting",
+    "rested",
+    "told_end",
+    "told_to_rest",
+    "unknown_outcome",
+]
 
 RESTING = (StateName.PAUSED, StateName.RESUMING)
 
@@ -43,42 +60,79 @@ def told_to_rest(session: Session, visit: VisitId, events: Sequence[TaskEvent]) 
     return Rested(found) if found.state.name is StateName.PAUSED else None
 
 
+def told_end(session: Session, visit: VisitId, events: Sequence[TaskEvent]) -> Rested | None:
+    """Tell the engine how a body ended; only for a pause, to which no order answers, is its answer waited for."""
+    if any(isinstance(event, ev.BodyPaused) for event in events):
+        return told_to_rest(session, visit, events)
+    session.post(*events)
+    return None
+
+
 def rested(run: Run, job: Job) -> Visit | None:
     """The visit that an execution of a cell goes on with; None if it has to be a new one."""
     last = run.visit(job.spec.name)
-    if last is None or last.state.name not in RESTING or job.keyed is None:
+    if last is None or last.state.name not in RESTING or job.keyed is None or job.fresh:
         return None
-    same = last.key == job.keyed.key and last.cell in (None, job.cell.id)
-    return last if same and not job.fresh else None
+    if last.key != job.keyed.key or last.cell not in (None, job.cell.id):
+        return None  # an answer to that would be an answer to something else
+    reused = isinstance(job.finding, Found) and last.state.name is StateName.PAUSED  # which never asks
+    return None if reused else last
 
 
 def give_up(session: Session, task: str) -> None:
-    """A new visit takes the place of one that rests: an answer to that would be an answer to something else."""
+    """A new visit takes the place of one that rests."""
     last = session.run.visit(task)
     if last is not None and last.state.name in RESTING:
-        told = "its cell, or what it reads, changed while it waited"
+        told = "a new execution took its place: the cell, or what it reads, changed while it waited"
         session.post(ev.CancelRequested(at=now(), visit=last.id, message=told))
 
 
-def any_rests(run: Run) -> bool:
-    """Whether the run has something left that waits for a person or a time, or was just let go on."""
-    return any(visit.state.name in RESTING for visit in run.visits.values())
+async def go_on(job: Job, session: Session, resting: Visit) -> Order:
+    """The permission to enter a body that was let go on."""
+    assert job.keyed is not None
+    reason = Reason(ReasonCode.PERSON, resting.state.message or "it goes on after a pause")
+    session.post(ev.KeyResolved(at=now(), visit=resting.id, key=job.keyed.key, reason=reason))
+    order = await next_order(job, session)
+    while isinstance(order, Resolve):  # it came when the visit was let go on, and was just answered
+        order = await next_order(job, session)
+    return order
 
 
-def refuse_waiting(run: Run, task: str, upstream: Sequence[str]) -> None:
+def unknown_outcome(run: Run, job: Job) -> str:
+    """Why a person has to agree before the body of a task that may run once only is entered again; empty if not."""
+    assert job.visit is not None
+    before = run.visits.get(VisitId(job.visit.task, job.visit.visit - 1))
+    if not job.spec.once or before is None or before.state.name is not StateName.CRASHED:
+        return ""
+    return "its body was running when its kernel vanished; approve to run it again, or skip it"
+
+
+def refuse_waiting(task: str, above: Sequence[Visit]) -> None:
     """What a task needs may not be there yet.
 
     Raises
     ------
     NotAvailable
-        Naming the task upstream that waits for a person or a time.
+        Naming the task above that waits for a person or a time.
     """
-    for above in upstream:
-        visit = run.visit(above)
-        if visit is None or visit.state.name not in RESTING:
-            continue
-        state = visit.state.label
-        message = f": {visit.state.message}" if visit.state.message else ""
-        paused = visit.state.name is StateName.PAUSED
-        hint = f"%flow approve {above} lets it go on; then execute its cell" if paused else f"execute {above} first"
-        raise NotAvailable(f"{task} needs {above}, which is {state}{message}", hint=hint, task=above, state=state)
+    for visit in above:
+        if visit.state.name in RESTING:
+            paused, name = visit.state.name is StateName.PAUSED, visit.id.task
+            hint = f"%flow approve {name} lets it go on; then execute its cell" if paused else f"execute {name} first"
+            raise _absent(f"{task} needs {name}, which", visit, hint)
+
+
+def explained(end: End, lacking: Mapping[str, Visit]) -> End:
+    """A name that a body missed, and why nobody made it, if a task should have."""
+    error = end.error
+    visit = lacking.get(error.name) if isinstance(error, NameError) else None
+    if visit is None or not isinstance(error, NameError):
+        return end
+    told = _absent(f"{error.name} is not available: task {visit.id.task}", visit, f"run {visit.id.task} first")
+    return replace(end, error=told)
+
+
+def _absent(what: str, visit: Visit, hint: str) -> NotAvailable:
+    state = visit.state
+    message = f": {state.message}" if state.message else ""
+    return NotAvailable(f"{what} is {state.label}{message}", hint=hint, task=visit.id.task, state=state.label)

@@ -16,6 +16,7 @@ from IPython.core.error import UsageError as MagicUsageError
 
 from prefect_nb.analysis import cells
 from prefect_nb.authoring import attempt as attempts
+from prefect_nb.authoring import rests
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.capture import NOTHING, replay
@@ -39,7 +40,7 @@ from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.engine.desk import Order, Settled
-from prefect_nb.errors import NotAvailable, PrefectNBError, ResultUnavailable, TaskTimeout
+from prefect_nb.errors import NotAvailable, PrefectNBError, ResultUnavailable
 from prefect_nb.views.words import duration
 from prefect_nb.wiring import now
 
@@ -146,17 +147,15 @@ class CellRunner:
             self._effects.return_rest(job.cell, before)
 
     async def _visit(self, job: Job) -> Visit:
-        flow, document = self.flow, self.flow.document
+        document = self.flow.document
         for ancestor in document.careful.ancestors(job.cell.id):
             above = document.cell(ancestor)
             if above is not None and above.spec is not None:
                 await self.pull(above)
-        session = flow.session
         upstream = self.inputs.upstream(job.cell, job.spec)
-        blocked = any(session.run.visits[u].state.type is not StateType.COMPLETED for u in upstream)
         hidden: dict[str, Any] = {}
         try:
-            if not blocked:
+            if self.inputs.may_run(job.cell, job.spec):
                 self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
                 hidden = self._effects.hide(job.cell, job.producers)
@@ -189,7 +188,11 @@ class CellRunner:
         while True:
             graph = flow.document.graph  # what ran in between may have shown other edges
             job.producers = dict(graph.inputs(job.cell.id)) if job.cell.id in graph else {}
-            producer = self._effects.put_back(job.cell, job.producers)
+            job.lacking = self.inputs.lacking(job.producers)
+            for name in job.lacking:
+                flow.ns.drop(name)
+            made = {name: producer for name, producer in job.producers.items() if name not in job.lacking}
+            producer = self._effects.put_back(job.cell, made)
             if producer is None:
                 return
             above = flow.document.cell(producer)
@@ -202,36 +205,48 @@ class CellRunner:
 
     async def _plan(self, job: Job, upstream: tuple[VisitId, ...]) -> Visit:
         session = self.flow.session
+        resting = rests.rested(session.run, job)
+        if resting is not None and resting.state.name is StateName.PAUSED:
+            return resting
+        if resting is None:
+            rests.give_up(session, job.spec.name)
         last = session.run.visit(job.spec.name)
-        job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1)
+        job.visit = VisitId(job.spec.name, 1 if last is None else last.id.visit + 1) if resting is None else resting.id
         session.sit(job.visit, job.desk)
-        planned = ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id)
         try:
-            order: Order
-            if job.finding is not None and not stopped() and self.inputs.unhindered(job.spec, upstream):
-                job.untold, order = (planned,), Resolve(job.visit)  # what will be ordered is certain
-                job.foreknown.append(Resolve)
-            else:
-                session.post(planned)
-                order = await next_order(job, session)
-            if isinstance(order, Resolve):
-                order = await self._resolve(job)
+            order = await (self._begin(job, upstream) if resting is None else rests.go_on(job, session, resting))
             while isinstance(order, Enter):
                 order = await self._enter(job, order)
         except BaseException as error:  # nobody attends to the visit any more, and the run must not wait for it
             session.abandon(job.visit, f"its cell ended early: {type(error).__name__}")
             raise
-        assert isinstance(order, Settled)
+        assert isinstance(order, Settled | rests.Rested)
         return order.visit
 
-    async def _resolve(self, job: Job) -> Order:
+    async def _begin(self, job: Job, upstream: tuple[VisitId, ...]) -> Order | rests.Rested:
+        session = self.flow.session
+        assert job.visit is not None
+        planned = ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id)
+        if job.finding is not None and not stopped() and self.inputs.unhindered(job.spec, upstream):
+            job.untold = (planned,)  # what will be ordered is certain
+            job.foreknown.append(Resolve)
+            return await self._resolve(job)
+        session.post(planned)
+        order = await next_order(job, session)
+        return await self._resolve(job) if isinstance(order, Resolve) else order
+
+    async def _resolve(self, job: Job) -> Order | rests.Rested:
         assert job.keyed is not None
         assert job.visit is not None
         assert job.finding is not None
         session, key = self.flow.session, job.keyed.key
         found = self._usable(job, job.finding)
         if isinstance(found, Finding):
-            resolved = ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=found.reason)
+            ask = rests.unknown_outcome(session.run, job)
+            resolved = ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=found.reason, ask=ask)
+            if job.spec.approve or ask:
+                waits = rests.told_to_rest(session, job.visit, (resolved,))
+                return waits or await next_order(job, session)
             if job.untold:  # a new visit that nothing holds up: entering it runs ahead of the engine
                 job.untold += (resolved,)
                 job.foreknown.append(Enter)
@@ -279,7 +294,7 @@ class CellRunner:
         self._show(job, found[1], f"{job.spec.name}: finished before the restart, {duration(found[1].cost_s)} saved")
         return last
 
-    async def _enter(self, job: Job, order: Enter) -> Order:
+    async def _enter(self, job: Job, order: Enter) -> Order | rests.Rested:
         """One attempt; afterwards the namespace holds either all that it made or nothing."""
         flow, visit = self.flow, job.visit
         assert visit is not None
@@ -295,21 +310,20 @@ class CellRunner:
             tried = await attempts.attempt(flow, job.body, job.names, job.producers, (visit, order.attempt, permit))
         cost = time.perf_counter() - started
         job.desk.interrupt = None
-        end = tried.end
+        end = rests.explained(tried.end, job.lacking)
         if end.kind == "returned":
             returned, attachments = self._succeeded(job, order, tried, cost)
             flow.session.post(returned, attachments=attachments)
         else:
             stuck = tried.transaction.rollback()
             flow.failed[job.spec.name] = tried.left
-            job.failure, job.traceback = end.error, end.traceback
+            job.failure, job.traceback = attempts.failure(job.spec, end), end.traceback
             if stuck:
                 flow.remark = f"{', '.join(stuck)} changed before {job.spec.name} failed and was too large to put back"
             events = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
-            if end.why == "timeout" and end.kind == "interrupted":
-                told = f"{job.spec.name} took longer than {job.spec.timeout:g} s"
-                job.failure = TaskTimeout(told, task=job.spec.name)
-            flow.session.post(*events)
+            waits = rests.told_end(flow.session, visit, events)
+            if waits is not None:
+                return waits
         after = await next_order(job, flow.session)
         if job.pulled and isinstance(after, Settled) and end.kind != "returned":
             attempts.tell_failure(after.visit)

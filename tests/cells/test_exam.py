@@ -68,9 +68,6 @@ def test_names_and_graph_are_as_stated(case: Case) -> None:
 
 
 AWAITED = {
-    "H01": "signals and --on-upstream-skip come with the state engine's own issue",
-    "H02": "--trigger comes with the state engine's own issue",
-    "H04": "futures of function tasks come with the state engine's own issue",
 }
 """Cases of features that do not exist yet; they fail the suite as soon as they pass."""
 
