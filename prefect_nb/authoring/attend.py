@@ -10,12 +10,13 @@ from __future__ import annotations
 import contextvars
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
-from prefect_nb.authoring.former import Former, Past
+from prefect_nb.authoring.former import Former, Past, likeness
 from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.nodes import Broken, Node, filled, nodes_among
 from prefect_nb.authoring.reuse import Finding, Found
@@ -118,6 +119,7 @@ class Attendance(Desk):
         self._call: Call | None = None
         self._entered = 0
         self._past = Past()
+        self._like = ""
 
     # --- the engine's thread -----------------------------------------------------------------------------------------
 
@@ -203,8 +205,9 @@ class Attendance(Desk):
         call.keep = self._keep
         call.mutated = self._mutated
         call.mapped = self.parent is not None
-        self._past = house.former.take(task.spec.name, call.keyed.key)
-        finding = task.find(call, self._past.done)
+        self._like = call.keyed.key or likeness(call.keyed, bound)
+        self._past = house.former.take(task.spec.name, self._like, self.visit)
+        finding = self._found(call)
         while isinstance(finding, Found):
             try:
                 value = task.reuse(call, finding)
@@ -212,10 +215,20 @@ class Attendance(Desk):
                 finding = finding.without(error.message)
                 continue
             house.keep(self.visit, value, stored=True)
-            house.session.post(finding.event(self.visit, call.keyed.key, call.cost_s))
+            house.session.post(finding.event(self.visit, self._like, call.cost_s))
             self._done()
             return
         self._ask_to_enter(call, finding)
+
+    def _found(self, call: Call) -> Finding | Found:
+        """An earlier result that fits; of this very call before the run was resumed, even where its key has holes."""
+        done, keyed = self._past.done, call.keyed
+        if done is None or keyed.key:
+            return self.task.find(call, done)
+        call.keyed = replace(keyed, key=self._like, uncacheable="")
+        finding = self.task.find(call, done)
+        call.keyed = keyed
+        return finding
 
     def _fail_before(self, error: Exception) -> None:
         session, self._entered = self.house.session, 1
@@ -251,7 +264,7 @@ class Attendance(Desk):
         self._run(call, order)
 
     def _resolved(self, call: Call, reason: Reason, *, ask: str = "") -> ev.KeyResolved:
-        return ev.KeyResolved(at=now(), visit=self.visit, key=call.keyed.key, reason=reason, ask=ask)
+        return ev.KeyResolved(at=now(), visit=self.visit, key=self._like, reason=reason, ask=ask)
 
     def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
         """The events that put the visit where an equal one waited before the run was resumed."""
@@ -259,9 +272,11 @@ class Attendance(Desk):
         entered = [self._resolved(call, reason), ev.BodyEntered(at=at, visit=visit, token=1)]
         if waited is None:
             assert self._past.due is not None
+            self._entered = 1  # that entry is only told
             told = "waits on, as before the run was resumed"
             return [*entered, ev.BodyDeferred(at=at, visit=visit, token=1, due=self._past.due, message=told)]
         if waited.state.name is StateName.PAUSED and waited.token:  # its body asked
+            self._entered = 1
             told, data = waited.state.message, waited.state.data
             until, limit, form = data.get("until"), data.get("limit"), data.get("form") or {}
             pause = ev.BodyPaused(at=at, visit=visit, token=1, message=told, until=until, limit=limit, form=form)

@@ -285,6 +285,8 @@ class Run:
         work.executor.close()
         work.loop.close()
         work.session.close()
+        if work.parked:  # whoever wants to go on with it need not wait for the end of this process
+            work.store.take_run(self.id, "", work.session.run.worker)
         with self._changed:
             self._done = True
             self._changed.notify_all()

@@ -7,7 +7,7 @@ from collections import Counter
 
 __all__ = ["PATIENCE_S", "Ledger"]
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Ledger:

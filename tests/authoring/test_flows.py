@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,10 @@ L = Ledger()
 
 
 @pytest.fixture(autouse=True)
-def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def own_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test has a store of its own, and an empty ledger."""
     monkeypatch.chdir(tmp_path)
     L.__init__()  # type: ignore[misc]
-    yield
 
 
 @task
