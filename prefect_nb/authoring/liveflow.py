@@ -98,7 +98,7 @@ class LiveFlow:
         self._described: Mapping[str, Any] = {}
         self.foresight = Foresight(lambda: self.store)
         self._calls: dict[str, Any] = {}
-        self._worker = ""
+        self._worker = self._next = ""
         self._upkeep = Upkeep(lambda: self._vault, quota())
 
     # --- what a request carries ------------------------------------------------------------------------------------
@@ -233,19 +233,20 @@ class LiveFlow:
 
     def _open(self, *, fresh: bool) -> None:
         start = self._start
-        former, self._worker = self._worker, self.store.open_worker("kernel", self.name)
+        self._next = self._next or self.store.open_worker("kernel", self.name)  # again the same after a failure
         opening = Opening(
             flow=self.name,
             notebook=str(self.notebook),
             live=self.mode == "live",
-            worker=self._worker,
+            worker=self._next,
             new_id=str(start.get("run") or new_run_id(now())),
             parameters=start.get("parameters") or {},
             resume=start.get("resume") or None,
             fresh=fresh,
-            former=former,
+            former=self._worker,
         )
         self._session, self.remark = open_session(self.store, opening, now)
+        self._worker, self._next = self._next, ""
         self._described = {}
         self.describe()
         self._upkeep.watch(self._session)

@@ -34,7 +34,7 @@ class Opening:
     live : bool
         A notebook somebody works in; its run stays Open and survives kernel restarts.
     worker : str
-        This process, as the store knows it.
+        This process, as the store knows it; the same again when opening failed half-way.
     new_id : str
         The id for a new run.
     parameters : mapping
@@ -97,7 +97,8 @@ def _earlier(store: Store, opening: Opening) -> tuple[RunRow | None, str]:
             raise UsageError(f"run {row.run} still runs in another process", hint="cancel it first, or wait for it")
     else:
         rows = [r for r in store.runs(flow=opening.flow, limit=20) if r.live and not StateType(r.type).final]
-        rows.sort(key=lambda r: r.worker != opening.former)  # its own first, else the newest that nobody holds
+        own = (opening.worker, opening.former or opening.worker)
+        rows.sort(key=lambda r: r.worker not in own)  # its own first, else the newest that nobody holds
         found = next((r for r in rows if not _held(store, r, opening)), None)
         if found is None:
             held = f"another kernel works on {opening.flow} in run {rows[0].run}" if rows else ""
@@ -115,7 +116,7 @@ def _told(store: Store, run: str) -> tuple[Run, int]:
 
 
 def _held(store: Store, row: RunRow, opening: Opening) -> bool:
-    return row.worker != opening.former and store.alive(row.worker)
+    return row.worker not in (opening.former, opening.worker) and store.alive(row.worker)
 
 
 def _left_over(run: Run, at: float) -> list[ev.TaskEvent]:
@@ -175,8 +176,14 @@ def carry_out(store: Store, row: RunRow, wish: Signal, worker: str, now: Callabl
         parked: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), interrupted=True, actor="recovery")]
         session.ask(*attached, *([] if happens is None else [happens]), *parked)
     finally:
-        session.close()
+        _let_go(session)
     return True
+
+
+def _let_go(session: Session) -> None:
+    """End the session and leave its run to nobody: whoever looked after it may live long, and works on nothing."""
+    session.close()
+    session.store.take_run(session.run.id, "", session.run.worker)
 
 
 def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
@@ -193,7 +200,9 @@ def sweep(store: Store, worker: str, now: Callable[[], float]) -> list[str]:
         left = _left_over(run, now())
         session = Session(store, run, now, Place(row.notebook, row.graph), after)
         ending: list[ev.Event] = [] if row.live else [ev.RunClosed(at=now(), lost=True, actor="recovery")]
-        session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *left, *ending)
-        session.close()
+        try:
+            session.ask(ev.RunAttached(at=now(), worker=worker, actor="recovery"), *left, *ending)
+        finally:
+            _let_go(session)
         found.append(row.run)
     return found

@@ -9,7 +9,7 @@ from typing import Any
 from prefect_nb.core import events as ev
 from prefect_nb.core import wire
 from prefect_nb.core.machine import step
-from prefect_nb.core.run import Run
+from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import IllegalTransition
@@ -29,6 +29,13 @@ def hold(fact: object, wording: str) -> None:
     """Raise if it is not so."""
     if not fact:
         raise Violated(wording)
+
+
+def _patient(run: Run, visit: Visit) -> bool:
+    """Whether it waits for a person or a time, itself or upstream, and needs no process for that."""
+    if visit.state.name in (N.PAUSED, N.RESUMING):
+        return True
+    return visit.state.name is N.PENDING and any(_patient(run, run.visits[up]) for up in visit.upstream)
 
 
 class Judge:
@@ -145,8 +152,9 @@ class Judge:
         self.look()
         hold(statements.check(self._base, "") == [], f"the check finds {statements.check(self._base, '')}")
         for run_id, (_, run) in self._runs.items():
-            if run.state.name is N.PAUSED:  # it waits for a person or a time, and needs no process for that
-                continue
-            open_visits = [str(v.id) for v in run.visits.values() if not v.state.final]
+            open_visits = [str(v.id) for v in run.visits.values() if not v.state.final and not _patient(run, v)]
             hold(not open_visits, f"I16: {open_visits} of {run_id} never ended")
-            hold(run.state.final or run.state.name is N.OPEN, f"I16: {run_id} stays {run.state.label}")
+            hold(
+                run.state.final or run.state.name in (N.OPEN, N.PAUSED) or run.active,
+                f"I16: {run_id} stays {run.state.label}",
+            )

@@ -94,16 +94,20 @@ class Kernel(Actor):
     """A notebook's kernel: cells are planned, run, retried, cancelled; a broken engine is opened again."""
 
     def _program(self, player: Player) -> None:
-        former = ""
+        former = worker = ""
         while True:
             try:
-                worker = self.client.open_worker("kernel", "f")
+                worker = worker or self.client.open_worker("kernel", "f")
                 self.desks: dict[VisitId, Desk] = {}
                 self.waits: dict[VisitId, Future[Any]] = {}
                 self.bodies: dict[VisitId, int] = {}
                 opening = Opening("f", "f.ipynb", True, worker, self.world.new_run(), {}, former=former)
-                former, self.session = worker, None
+                self.session = None
                 self.session = open_session(self.client, opening, self.world.clock)[0]
+                former, worker = worker, ""
+                for visit in self.session.run.visits.values():
+                    if not visit.state.final:  # what waits for a person or a time outlived its kernel
+                        self._sit(self.session, visit.id)
                 self._live(self.session)
             except (StoreError, UsageError):
                 player.wait()
@@ -135,10 +139,13 @@ class Kernel(Actor):
         known = [v for v in run.visits if v.task != task]
         upstream = tuple(rng.sample(known, min(len(known), rng.randrange(3))))
         spec = TaskSpec(task, retry=Retry(rng.randrange(2), delay=5.0), timeout=rng.choice((None, 20.0)))
-        self.desks[visit] = desk = Desk(waits_for_end=rng.random() < 0.6)
+        self._sit(session, visit)
+        session.post(ev.TaskPlanned(at=session.now(), visit=visit, spec=spec, upstream=upstream))
+
+    def _sit(self, session: Stepped, visit: VisitId) -> None:
+        self.desks[visit] = desk = Desk(waits_for_end=self.world.rng.random() < 0.6)
         session.sit(visit, desk)
         self.waits[visit] = desk.next()
-        session.post(ev.TaskPlanned(at=session.now(), visit=visit, spec=spec, upstream=upstream))
 
     def _obey(self, session: Stepped) -> None:
         ready = [v for v in sorted(self.waits) if self.waits[v].done()]

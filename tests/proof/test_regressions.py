@@ -142,13 +142,25 @@ def test_sweeping_knows_what_came_before_it_took_the_run(store: Troubled, opened
     first, _ = opened("r1")
     first.ask(planned(A))
     store.dead.add(first.run.worker)
-    store.before_take = lambda: first.ask(planned(B)) and None
+    last_words = [planned(B)]
+    store.before_take = lambda: first.ask(last_words.pop()) and None if last_words else None
     assert sweep(store, store.open_worker("cli", "x"), FakeClock()) == ["r1"]
     run = recorded(store)
     assert {str(v): visit.state.name for v, visit in run.visits.items()} == {"a#1": N.CANCELLED, "b#1": N.CANCELLED}
     row = store.run("r1")
     assert isinstance(row, RunRow)
     assert row.state == run.state.label
+
+
+def test_who_sweeps_keeps_nothing(store: Troubled, opened: Opened) -> None:
+    """A run that was swept belongs to nobody, though the process that swept it lives on: a new kernel finds it."""
+    first, _ = opened("r1")
+    first.ask(planned(A))
+    store.dead.add(first.run.worker)
+    sweeper = store.open_worker("cli", "x")
+    assert sweep(store, sweeper, FakeClock()) == ["r1"]
+    assert store.alive(sweeper)
+    assert opened("r2")[0].run.id == "r1"
 
 
 def test_an_append_that_skips_one_is_refused(store: Troubled) -> None:
