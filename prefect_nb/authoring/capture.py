@@ -15,7 +15,6 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import ExitStack
 from contextvars import Token
 from dataclasses import replace
 from html import escape
@@ -64,23 +63,31 @@ class Capture:
         self._parent: Capture | None = None
         self._born = 0
         self._token: Token[taps.Sink | None] | None = None
-        self._exit = ExitStack()
+        self._stage: tuple[Any, ...] = ()
+        self._in_front = False
         self._children: tuple[float, ...] = ()
 
     def __enter__(self) -> Self:
-        self._born = taps.install(self._shell)
         parent = taps.current.get()
         self._parent = parent if isinstance(parent, Capture) else None
-        self._children = taps.children()
+        self._stage = taps.stage(self._shell)
+        if self._parent is not None and self._parent._stage == self._stage:  # usual; the taps are where they were
+            self._born = taps.listening(self._stage) or taps.install(self._shell)
+        else:
+            self._born = taps.install(self._shell)
+        if self._parent is None:
+            self._children = taps.children()
         self._token = taps.current.set(self)
         if threading.current_thread() is threading.main_thread():
-            self._exit.enter_context(taps.foreground(self))
+            taps.foreground(self)
+            self._in_front = True
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self._parent is None:  # the outermost drains for all
             taps.drain(_CHILD_GRACE if taps.children() != self._children else _GRACE)
-        self._exit.close()
+        if self._in_front:
+            taps.background(self)
         if self._token is not None:
             taps.current.reset(self._token)
         with self._lock:

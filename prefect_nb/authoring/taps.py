@@ -19,7 +19,21 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Literal, Protocol
 
-__all__ = ["Sink", "carried", "children", "current", "drain", "foreground", "install", "muted", "renamed", "uninstall"]
+__all__ = [
+    "Sink",
+    "background",
+    "carried",
+    "children",
+    "current",
+    "drain",
+    "foreground",
+    "install",
+    "listening",
+    "muted",
+    "renamed",
+    "stage",
+    "uninstall",
+]
 
 _births = itertools.count(1)
 _local = threading.local()  # .busy: this thread is inside an output that is already told, or that must not be
@@ -60,14 +74,14 @@ class _Foreground:
     sinks: list[Sink] = []  # noqa: RUF012 - one per process on purpose
 
 
-@contextmanager
-def foreground(sink: Sink) -> Iterator[None]:
-    """Let `sink` have what arrives through the process's own file descriptors."""
+def foreground(sink: Sink) -> None:
+    """Let `sink` have what arrives through the process's own file descriptors, until :func:`background`."""
     _Foreground.sinks.append(sink)
-    try:
-        yield
-    finally:
-        _Foreground.sinks.remove(sink)
+
+
+def background(sink: Sink) -> None:
+    """Undo :func:`foreground`."""
+    _Foreground.sinks.remove(sink)
 
 
 @contextmanager
@@ -198,6 +212,21 @@ def install(shell: Any) -> int:
                     _shadow(owner, kind(owner))
     if _Thread.start is _plain_start:
         _Thread.start = _start  # type: ignore[method-assign, assignment]
+    return next(_births)
+
+
+def stage(shell: Any) -> tuple[Any, ...]:
+    """The present output objects: where :func:`install` would listen."""
+    if shell is None:
+        return sys.stdout, sys.stderr
+    return sys.stdout, sys.stderr, shell.display_pub, shell.displayhook
+
+
+def listening(present: tuple[Any, ...]) -> int:
+    """The number of the youngest tap, as :func:`install` gives it; 0 if nobody listens to these streams."""
+    for stream in present[:2]:
+        if not isinstance(getattr(stream, "write", None), _Write):
+            return 0
     return next(_births)
 
 

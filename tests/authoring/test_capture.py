@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -121,3 +122,17 @@ def test_without_a_shell_the_streams_are_heard(capsys: pytest.CaptureFixture[str
     assert [o.text for o in inner.outputs()] == ["a"]
     assert [o.text for o in outer.outputs()] == ["a", "b"]
     assert tuple(capsys.readouterr()) == ("a", "b")
+
+
+def test_a_nested_record_follows_where_output_goes_now(shell: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Inside another record, what is put in the place of the usual streams is heard too."""
+    with Capture(shell) as outer:
+        with Capture(shell) as usual:
+            print("usual")
+        with monkeypatch.context() as swapped:
+            swapped.setattr(sys, "stdout", io.StringIO())
+            with Capture(shell) as elsewhere:
+                print("elsewhere")
+    assert [o.text for o in usual.outputs()] == ["usual\n"]
+    assert [o.text for o in elsewhere.outputs()] == ["elsewhere\n"]
+    assert [o.text for o in outer.outputs()] == ["usual\n"]
