@@ -6,9 +6,11 @@ import atexit
 import sys
 import types
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cells.bench import ShellBench
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
@@ -26,3 +28,11 @@ def shell() -> Iterator[Any]:
     atexit.unregister(made.atexit_operations)
     made.atexit_operations()
     sys.modules.pop(module.__name__, before)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[ShellBench]:
+    """A shell of this process with the extension loaded, in a folder and with a store of its own."""
+    made = ShellBench(tmp_path)
+    yield made
+    made.close()
