@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import threading
 from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
@@ -94,6 +95,7 @@ class LiveFlow:
         self._store: Store | None = None
         self._vault: Vault | None = None
         self._session: Session | None = None
+        self._opening = threading.RLock()
         self._start: dict[str, Any] = {}
         self._described: Mapping[str, Any] = {}
         self.foresight = Foresight(lambda: self.store)
@@ -210,7 +212,9 @@ class LiveFlow:
     def session(self) -> Session:
         """The run, opened or taken over at first use."""
         if self._session is None:
-            self._open(fresh=False)
+            with self._opening:  # a call in another thread may be the first to need it
+                if self._session is None:
+                    self._open(fresh=False)
         assert self._session is not None
         return self._session
 

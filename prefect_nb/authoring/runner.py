@@ -24,6 +24,7 @@ from prefect_nb.authoring.conclusion import conclude
 from prefect_nb.authoring.diagnoses import Diagnosis, running_diagnoses, static_diagnoses
 from prefect_nb.authoring.document import CellInfo
 from prefect_nb.authoring.effects import Effects
+from prefect_nb.authoring.futures import Kept
 from prefect_nb.authoring.inputs import Inputs
 from prefect_nb.authoring.job import Job
 from prefect_nb.authoring.liveflow import LiveFlow
@@ -154,10 +155,12 @@ class CellRunner:
                 await self.pull(above)
         upstream = self.inputs.upstream(job.cell, job.spec)
         hidden: dict[str, Any] = {}
+        kept = Kept(self.flow.shell.user_ns)
         try:
             if self.inputs.may_run(job.cell, job.spec):
                 self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
+                await kept.settle(job.producers)
                 hidden = self._effects.hide(job.cell, job.producers)
                 job.keyed = key_now(self.flow, job.cell)
                 recovered = self._recover(job)
@@ -165,6 +168,7 @@ class CellRunner:
                     return recovered
             visit = await self._plan(job, upstream)
         finally:
+            kept.put_back()
             self._effects.unhide(hidden)
         if visit.state.type is not StateType.COMPLETED or visit.state.name is StateName.SKIPPED:
             self._effects.ended_badly(job.cell)
@@ -236,9 +240,7 @@ class CellRunner:
         return await self._resolve(job) if isinstance(order, Resolve) else order
 
     async def _resolve(self, job: Job) -> Order | rests.Rested:
-        assert job.keyed is not None
-        assert job.visit is not None
-        assert job.finding is not None
+        assert job.keyed is not None and job.visit is not None and job.finding is not None  # noqa: PT018
         session, key = self.flow.session, job.keyed.key
         found = self._usable(job, job.finding)
         if isinstance(found, Finding):

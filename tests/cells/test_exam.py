@@ -67,17 +67,8 @@ def test_names_and_graph_are_as_stated(case: Case) -> None:
         assert set(case.data.get("diag", ())) & set(STATIC) <= {p.code for p in graph.problems}
 
 
-AWAITED = {
-}
-"""Cases of features that do not exist yet; they fail the suite as soon as they pass."""
-
-
-def test_case(
-    request: pytest.FixtureRequest, case: Case, place: str, tmp_path: Path, make_kernel: Callable[..., Kernel]
-) -> None:
+def test_case(case: Case, place: str, tmp_path: Path, make_kernel: Callable[..., Kernel]) -> None:
     """The case's script does to its notebook what the catalogue says: outcomes, values, edges, outputs, diagnoses."""
-    if case.id in AWAITED:
-        request.applymarker(pytest.mark.xfail(strict=True, reason=AWAITED[case.id]))
     bench: Bench = (
         KernelBench(tmp_path, make_kernel) if place == "kernel" else ShellBench(tmp_path, pull=place == "pull")
     )
