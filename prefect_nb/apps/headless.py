@@ -20,7 +20,7 @@ from prefect_nb.apps.inject import inject
 from prefect_nb.apps.opened import Opened, Told, flow_name
 from prefect_nb.apps.params import declared, plain, settle
 from prefect_nb.apps.progress import Progress
-from prefect_nb.core.states import StateType
+from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotebookError, UsageError
 from prefect_nb.protocols import RunRow
 from prefect_nb.views.svg import to_svg
@@ -67,12 +67,21 @@ class Outcome:
     told: Told | None
 
     @property
+    def waits(self) -> tuple[str, ...]:
+        """The tasks that wait for a person or a time, if the run ended for nothing else."""
+        ending = self.ending
+        if self.told is None or ending.error or ending.died or ending.interrupted or ending.failed_tasks:
+            return ()
+        visits = self.told.run.visits.values()
+        return tuple(v.id.task for v in visits if v.state.name in (StateName.PAUSED, StateName.RESUMING))
+
+    @property
     def ok(self) -> bool:
         """Whether the flow ended well and no cell failed."""
         ending = self.ending
         state = self.told.row.state if self.told is not None else "Success"
         by_itself = ending.stopped_at is not None and not ending.cancelled  # sys.exit(0): the notebook was done
-        fine = state in ("Success", "Skipped") or (by_itself and state == "Paused")
+        fine = state in ("Success", "Skipped") or (by_itself and state == "Paused" and not self.waits)
         return fine and not (ending.error or ending.died or ending.interrupted)
 
 

@@ -46,8 +46,9 @@ def run(
     against the annotations of the cell tagged `parameters` before anything starts. Tasks that do not depend on a
     failed one go on. Results are shared with every other run of this notebook, live ones too.
 
-    Exit status: 0 success, 1 the flow failed, 2 it could not start as asked, 130 interrupted (Ctrl-C once; twice ends
-    the kernel at once). What did not finish can be resumed with --resume.
+    Exit status: 0 success, 1 the flow failed, 2 it could not start as asked, 3 it waits for a person or a time
+    (prefect-nb approve NAME, then --resume), 130 interrupted (Ctrl-C once; twice ends the kernel at once). What did not
+    finish can be resumed with --resume.
     """
     if resume.endswith(".ipynb"):  # --resume IN: the option took what was meant as the notebook
         paths, resume = (Path(resume), *paths), "last"
@@ -64,7 +65,7 @@ def run(
     click.echo(f"{job.source.name} · {word} {job.launch.run} · kernel {job.kernel}")
     outcome = job.run(click.echo)
     _report(job, outcome)
-    context.exit(130 if outcome.ending.interrupted else 0 if outcome.ok else 1)
+    context.exit(130 if outcome.ending.interrupted else 0 if outcome.ok else 3 if outcome.waits else 1)
 
 
 def _prepared(wish: Wish) -> Job:
@@ -118,6 +119,8 @@ def _report(job: Job, outcome: Outcome) -> None:
         click.echo(place, err=bool(ending.error))
     elif ending.died:
         click.echo("the kernel died after the last cell", err=True)
+    for name in outcome.waits:
+        click.echo(f"{name} waits: prefect-nb approve {name}")
     if not outcome.ok and told is not None and told.row.state != "Cancelled":
         click.echo(f"to go on with what did not finish: prefect-nb run {job.source} {job.out} --resume")
 

@@ -52,7 +52,8 @@ def _name(run: Run) -> tuple[StateName, str]:
     if run.lost:
         return N.CRASHED, "its kernel or process vanished; it can be resumed"
     if run.closed and run.interrupted:
-        return N.PAUSED, "interrupted; it can be resumed"
+        why = "a task waits for a person or a time" if run.paused else "interrupted"
+        return N.PAUSED, f"{why}; it can be resumed"
     if run.active:
         return _busy(run)
     if not run.closed:
