@@ -21,7 +21,7 @@ from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.places import wants_widget
 from prefect_nb.core.run import Run
 from prefect_nb.engine.session import Session
-from prefect_nb.views.build import build
+from prefect_nb.views.build import Calls, build
 from prefect_nb.views.details import Details
 from prefect_nb.views.model import RunView, ViewModel, patch
 from prefect_nb.views.svg import to_svg
@@ -60,6 +60,7 @@ class Hub:
         self._done = threading.Event()
         self._seq = 0
         self._shown: ViewModel | None = None
+        self._calls = Calls()
         self._state: Any = None
         self._pages: dict[str, Any] = {}
         self._aside = False
@@ -124,15 +125,17 @@ class Hub:
             run = RunView(id="", flow=flow.name, live=True, order_known=flow.document.order_known)
             empty = build(Run(), flow.document.to_plain(), seq=0)
             return ViewModel.of(0, run, empty.nodes, empty.edges)
-        session = flow.session
-        return build(
-            session.bus.run,
-            session.graph,
-            seq=self._seq,
-            store=session.store.location,
-            notebook=session.notebook,
-            freshness=self._badges.told(),
-        )
+        session, fresh = flow.session, self._badges.told()
+        with self._lock:
+            return build(
+                session.bus.run,
+                session.graph,
+                seq=self._seq,
+                store=session.store.location,
+                notebook=session.notebook,
+                freshness=fresh,
+                calls=self._calls,
+            )
 
     def details(self, task: str) -> Details:
         """One task's story."""

@@ -9,12 +9,14 @@ from typing import Any
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
+from prefect_nb.core.table import Table
 from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for
 
-__all__ = ["build"]
+__all__ = ["Calls", "build"]
 
 N = StateName
 _MANY = 6
+_Family = tuple[VisitId, str]  # the calls of one function by one visit
 _DUE = {N.RETRYING: "due", N.PAUSED: "until"}
 _WEIGHT = {
     StateType.FAILED: 6,
@@ -35,6 +37,7 @@ def build(
     store: str = "",
     notebook: str = "",
     freshness: Mapping[str, Freshness] | None = None,
+    calls: Calls | None = None,
 ) -> ViewModel:
     """The model of a run.
 
@@ -48,6 +51,8 @@ def build(
         The number of this model in its stream.
     freshness : mapping, optional
         What is known of each task's freshness.
+    calls : Calls, optional
+        What the last model of this stream was made with.
     """
     fresh = freshness or {}
     cells = {str(n["task"]): n for n in graph.get("nodes", ())}
@@ -58,7 +63,7 @@ def build(
         if name not in known and not (ordered and _left(run.visits[visit_id])):
             nodes.append(_node(run, run.visits[visit_id], "unknown"))
             known.add(name)
-    nodes += _children(run, known)
+    nodes += (calls or Calls()).nodes(run, known)
     edges = [
         EdgeView(source=e["source"], target=e["target"], names=tuple(e["names"]), kind=e["kind"])
         for e in graph.get("edges", ())
@@ -96,20 +101,44 @@ def _left(visit: Visit) -> bool:
     return visit.spec.kind.value == "cell" and visit.state.final and not ours
 
 
-def _children(run: Run, known: set[str]) -> Iterable[NodeView]:
-    """Function calls of each cell's latest visit: a node each, or one node with counts when they are many."""
-    families: dict[tuple[VisitId, str], list[Visit]] = {}
-    for visit in run.visits.values():
-        parent = visit.parent
-        if parent is not None and parent.task in known and run.latest.get(parent.task) == parent:
+class Calls:
+    """Function calls below cells, kept from one model to the next: only visits that moved since are looked at.
+
+    Not to be used by two threads at a time.
+    """
+
+    def __init__(self) -> None:
+        self._visits: Table[VisitId, Visit] = Table()
+        self._families: dict[_Family, dict[VisitId, Visit]] = {}
+        self._told: dict[_Family, NodeView] = {}
+
+    def nodes(self, run: Run, known: set[str]) -> Iterable[NodeView]:
+        """Calls of each known task's latest visit: a node each, or one node with counts when they are many."""
+        self._catch_up(run)
+        for family, found in self._families.items():
+            parent, name = family
+            if parent.task not in known or run.latest.get(parent.task) != parent:
+                continue
             if run.visits[parent].width is not None:  # a map is one node, with counts
                 continue
-            families.setdefault((parent, visit.id.task), []).append(visit)
-    for (parent, name), visits in families.items():
-        if len(visits) <= _MANY:
-            yield from (_node(run, v, "unknown", parent=parent.task) for v in visits)
-        else:
-            yield _family(name, parent.task, visits)
+            if len(found) <= _MANY:
+                yield from (_node(run, v, "unknown", parent=parent.task) for v in found.values())
+                continue
+            if family not in self._told:
+                self._told[family] = _family(name, parent.task, list(found.values()))
+            yield self._told[family]
+
+    def _catch_up(self, run: Run) -> None:
+        moved = run.visits.unlike(self._visits)
+        self._visits = run.visits
+        if len(moved) == len(run.visits):  # another run, or nearly all of it is new
+            self._families.clear()
+            self._told.clear()
+        for visit in moved:
+            if visit.parent is not None:
+                family = visit.parent, visit.id.task
+                self._families.setdefault(family, {})[visit.id] = visit
+                self._told.pop(family, None)
 
 
 def _family(name: str, parent: str, visits: list[Visit]) -> NodeView:

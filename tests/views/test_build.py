@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.fold import fold
+from prefect_nb.core.machine import step
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
-from prefect_nb.views.build import build
+from prefect_nb.views.build import Calls, build
 from prefect_nb.views.model import NodeView, ViewModel
 from prefect_nb.views.text import status_table
 
@@ -110,3 +111,26 @@ def test_retries_that_a_body_asked_for_are_counted() -> None:
     )
     shown = node(build(run, {}, seq=1), "load")
     assert (shown.state, shown.attempt, shown.attempts, shown.due_at) == ("Retrying", 1, 2, 9.0)
+
+
+def test_what_is_kept_between_models_changes_none_of_them() -> None:
+    """A model made from the last one's calls is the model made from nothing, in every step, also for another run."""
+    calls = Calls()
+    for name in ("first", "second"):
+        events: list[ev.Event] = [ev.RunOpened(at=1.0, run=name, flow="f", live=True, worker="w")]
+        events.append(ev.TaskPlanned(at=1.0, visit=VisitId("cell"), spec=spec("cell")))
+        for number in range(9):
+            visit = VisitId("cell.call", 1, number)
+            events.append(ev.TaskPlanned(at=2.0, visit=visit, spec=spec("call"), parent=VisitId("cell")))
+            events += ran(visit, 2.0 + number)
+        events += [*ran(VisitId("cell")), ev.TaskPlanned(at=20.0, visit=VisitId("cell", 2), spec=spec("cell"))]
+        again = VisitId("cell.call", 2, 0)
+        events += [
+            ev.TaskPlanned(at=21.0, visit=again, spec=spec("call"), parent=VisitId("cell", 2)),
+            *ran(again, 22.0),
+        ]
+        run = Run()
+        for number, event in enumerate(events):
+            run, _ = step(run, event)
+            if number % 3 == 0 or number > len(events) - 6:
+                assert build(run, {}, seq=1, calls=calls) == build(run, {}, seq=1)
