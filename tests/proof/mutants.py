@@ -4,6 +4,8 @@ A mutant is a text to replace in today's source (a test checks that each still a
 one of them changes nothing that anybody can see: those are broken in groups, and listed here as such:
 
 * the owner, the visits' versions and the number of the newest event each refuse most of what is stale;
+* taking a run over crashes its bodies, and so does who takes it over;
+* a lock and a running process each prove life;
 * a visit's version rises with its token, so that only a made-up append shows whether the token is compared.
 """
 
@@ -25,6 +27,7 @@ LIVES = "tests/proof/test_simulation.py"
 TOLD = "tests/proof/test_regressions.py"
 STORES = "tests/stores/test_store_conformance.py"
 FAULTS = "tests/stores/test_store_faults.py"
+FENCE = "tests/proof/test_fence.py"
 CORE = "tests/core/test_laws.py"
 MACHINE = "tests/core/test_machine.py"
 OWNER = "tests/stores/test_store_process.py"
@@ -49,6 +52,13 @@ _SQL, _BASE, _BATCH = "stores/statements.py", "stores/database.py", "engine/batc
 _OWNER_GUARD = (_SQL, "if found is not None and owner and found[1] != owner:", "if False:")
 _AFTER_GUARD = (_SQL, "if after not in (seq, -1):", "if False:")
 _VISIT_GUARD = (_SQL, "if row != (version, token):", "if False:")
+_RECOVERY = "engine/recovery.py"
+_LET_GO = '    session.store.take_run(session.run.id, "", session.run.worker)\n'
+_SURVIVE = (
+    "core/machine.py",
+    "    run, effects = (run, ()) if same else _crash_all(run, event)",
+    "    run, effects = run, ()",
+)
 _SAME_ANSWER = "            if n <= last:"
 _LATE = "    if event.token != visit.token:\n        return visit, ()\n"
 _TOLD_EARLY = """        self._run = run
@@ -109,8 +119,8 @@ MUTANTS = (
     _one(
         "a deleted log is not noticed",
         _BASE,
-        "            self._refuse_lost_log()\n        return answers",
-        "        return answers",
+        """        if _file_id(self.path + "-wal") != self._wal_id:""",
+        "        if False:",
         FAULTS,
     ),
     # --- wishes
@@ -186,20 +196,23 @@ MUTANTS = (
         TOLD,
         LIVES,
     ),
-    _one(
+    Mutant(
         "sweeping without a second look",
-        "engine/recovery.py",
-        "        run, after = _told(store, row.run)  # again",
-        "        run, after = (*_told(store, row.run)[:1], -1)  # again",
-        TOLD,
-        LIVES,
+        (
+            (
+                _RECOVERY,
+                "        if row.live and not _left_over(_told(store, row.run)[0], now()):",
+                "        early = _told(store, row.run)\n        if row.live and not _left_over(early[0], now()):",
+            ),
+            (_RECOVERY, "        run, after = _told(store, row.run)  # again", "        run, after = early  # again"),
+        ),
+        (TOLD,),
     ),
-    _one(
+    _one("who sweeps keeps the run", _RECOVERY, _LET_GO, "", TOLD, LIVES),
+    Mutant(
         "bodies of the dead are left running",
-        "engine/recovery.py",
-        "        if visit.state.name in _BODIES:",
-        "        if False:",
-        RECOVERY,
+        ((_RECOVERY, "        if visit.state.name in _BODIES:", "        if False:"), _SURVIVE),
+        (RECOVERY,),
     ),
     _one(
         "an unknown worker lives",
@@ -208,12 +221,13 @@ MUTANTS = (
         "        if row is None or row[6]:\n            return True",
         STORES,
     ),
-    _one(
-        "a lock is no proof of life",
-        "stores/rowstore.py",
-        "            if self._locked(worker):",
-        "            if False:",
-        OWNER,
+    Mutant(
+        "neither lock nor process proves life",
+        (
+            ("stores/rowstore.py", "            if self._locked(worker):", "            if False:"),
+            ("stores/rowstore.py", "return pid_ns == self._me.pid_ns and process_runs(pid, start)", "return False"),
+        ),
+        (STORES, OWNER),
     ),
     # --- the machine
     _one(
@@ -233,33 +247,23 @@ MUTANTS = (
         MACHINE,
         LIVES,
     ),
-    _one("a late value counts", "core/bodies.py", _LATE + "    message = ", "    message = ", CORE, MACHINE),
-    _one("a late error counts", "core/bodies.py", _LATE + "    error, retry = ", "    error, retry = ", CORE, MACHINE),
+    _one("a late value counts", "core/bodies.py", _LATE + "    message = ", "    message = ", FENCE),
+    _one("a late error counts", "core/bodies.py", _LATE + "    error, retry = ", "    error, retry = ", FENCE),
     _one(
         "a late entry counts",
         "core/bodies.py",
         _LATE + '    started = event.at if visit.started_at is None else visit.started_at\n    message = f"attempt',
         '    started = event.at if visit.started_at is None else visit.started_at\n    message = f"attempt',
-        CORE,
-        MACHINE,
+        FENCE,
     ),
     _one(
         "an old timer counts",
         "core/moves.py",
         _LATE + '    if event.kind == "retry"',
         '    if event.kind == "retry"',
-        CORE,
-        MACHINE,
+        FENCE,
     ),
-    _one(
-        "bodies survive a takeover",
-        "core/machine.py",
-        "    run, effects = (run, ()) if same else _crash_all(run, event)",
-        "    run, effects = run, ()",
-        CORE,
-        MACHINE,
-        CLAIMS,
-    ),
+    Mutant("bodies survive a takeover", (_SURVIVE,), (CORE, MACHINE, CLAIMS)),
     _one("a stopped run goes on", "core/machine.py", "evolved(run, cancelled=True)", "run", CORE, MACHINE, LIVES),
     _one(
         "nobody waits for what is upstream",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from pathlib import Path
 from queue import SimpleQueue
 
 import pytest
@@ -19,6 +21,7 @@ from prefect_nb.engine.session import Session
 from prefect_nb.errors import StoreError, StoreFull
 from prefect_nb.protocols import Commit, Receipt, RunRow, Signal
 from prefect_nb.stores.memory import MemoryStore
+from prefect_nb.stores.sqlite import SqliteStore
 from prefect_nb.testing import FakeClock, opening, planning
 
 A, B = VisitId("a"), VisitId("b")
@@ -116,6 +119,8 @@ def test_a_kernel_finds_its_own_run_beside_a_neighbour(store: Troubled, opened: 
     third, remark = opened("r4")
     assert (third.run.id, remark) == ("r1", "")
     assert "another kernel works on f in run r2" in opened("r5")[1]
+    store.dead.add(second.run.worker)
+    assert opened("r6", former=third.run.worker)[0].run.id == "r1", "a newer run of a dead kernel came first"
 
 
 def test_a_wish_outlives_the_engine_that_heard_it(store: Troubled, opened: Opened) -> None:
@@ -135,6 +140,24 @@ def test_a_wish_outlives_the_engine_that_heard_it(store: Troubled, opened: Opene
     wishes = [event for _, event in store.events("r1") if isinstance(event, ev.RunCancelRequested)]
     assert [(wish.actor, wish.at) for wish in wishes] == [("ann", 5.0)]
     assert store._open_wishes == []
+
+
+def test_a_wish_outlives_the_process_that_heard_it(tmp_path: Path) -> None:
+    """What a kernel heard before it died is heard by the one that takes its run over; what it answered is not."""
+    with contextlib.closing(SqliteStore(tmp_path)) as dead, contextlib.closing(SqliteStore(tmp_path)) as next_one:
+        worker, other = dead.open_worker("kernel", "f"), next_one.open_worker("kernel", "f")
+        dead.append(opening(worker=worker)).result()
+        heard: SimpleQueue[Signal] = SimpleQueue()
+        for task in "ab":
+            dead.signal(Signal("r1", "approve", task, "ann", 1.0))
+        dead.watch("r1", heard.put)
+        first, _ = heard.get(timeout=PATIENCE_S), heard.get(timeout=PATIENCE_S)
+        dead.append(Commit("r1", wishes=(first.id,))).result()
+        assert next_one.take_run("r1", other, worker)
+        again: SimpleQueue[Signal] = SimpleQueue()
+        next_one.watch("r1", again.put)
+        assert again.get(timeout=PATIENCE_S).task == "b"
+        assert again.empty()
 
 
 def test_sweeping_knows_what_came_before_it_took_the_run(store: Troubled, opened: Opened) -> None:
