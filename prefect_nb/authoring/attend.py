@@ -11,72 +11,34 @@ import contextvars
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
-from prefect_nb.authoring.former import Former, Past, likeness
-from prefect_nb.authoring.ground import Ground
-from prefect_nb.authoring.nodes import Broken, Node, filled, nodes_among
+from prefect_nb.authoring.former import Past, likeness
+from prefect_nb.authoring.house import Family, House
+from prefect_nb.authoring.nodes import Broken, filled, nodes_among
 from prefect_nb.authoring.reuse import Finding, Found
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.triggers import judged, upstream_states
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
 from prefect_nb.core.reasons import Reason, ReasonCode
-from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.errors import ResultUnavailable
-from prefect_nb.executors.loop import LoopThread
-from prefect_nb.protocols import Executor, LogChunk
+from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
 if TYPE_CHECKING:
     from prefect_nb.authoring.functions import Task
 
-__all__ = ["Attendance", "Family", "House"]
+__all__ = ["Attendance"]
 
 GRACE_S = 2.0
 """How long a body may take to end after it was asked to stop; then its visit ends without it."""
-
-
-class House(Ground, Protocol):
-    """The run to which a visit belongs, as those who attend to visits see it."""
-
-    executor: Executor
-    loop: LoopThread
-    former: Former
-    gate: threading.Lock
-    stopping: bool
-    errors: dict[VisitId, BaseException]
-
-    def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
-        """Hold a value for those downstream."""
-
-    def given(self, node: Node) -> Any:
-        """What a task that depends on this node is given for it."""
-
-    def forget(self, above: list[Node]) -> None:
-        """Somebody changed these values in place."""
-
-    def settled(self, attendance: Attendance, visit: Visit) -> None:
-        """The visit is final, and that is durable."""
-
-    def trouble(self, attendance: Attendance, error: BaseException) -> None:
-        """Its owner cannot go on."""
-
-
-class Family(Protocol):
-    """The map that a visit opens, or belongs to."""
-
-    def open(self) -> None:
-        """Begin to plan children; runs in a worker."""
-
-    def ended(self) -> None:
-        """One more child has ended."""
 
 
 class Attendance(Desk):

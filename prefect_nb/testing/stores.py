@@ -1,4 +1,4 @@
-"""For tests, ours and those of plugin authors: a clock to turn by hand, and what every store must do.
+"""A clock to turn by hand, and what every store must do.
 
 Knows the protocols and the core only; imports no test framework. A check is a function of an empty, open store that
 raises :class:`AssertionError`; :func:`check_store` runs all of them.

@@ -1,0 +1,52 @@
+"""What those who attend to visits ask of the run and of the map that a visit belongs to. Protocols only."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Protocol
+
+from prefect_nb.authoring.former import Former
+from prefect_nb.authoring.ground import Ground
+from prefect_nb.authoring.nodes import Node
+from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import VisitId
+from prefect_nb.executors.loop import LoopThread
+from prefect_nb.protocols import Executor
+
+__all__ = ["Family", "House"]
+
+
+class House(Ground, Protocol):
+    """The run to which a visit belongs, as those who attend to visits see it."""
+
+    executor: Executor
+    loop: LoopThread
+    former: Former
+    gate: threading.Lock
+    stopping: bool
+    errors: dict[VisitId, BaseException]
+
+    def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
+        """Hold a value for those downstream."""
+
+    def given(self, node: Node) -> Any:
+        """What a task that depends on this node is given for it."""
+
+    def forget(self, above: list[Node]) -> None:
+        """Somebody changed these values in place."""
+
+    def settled(self, attendance: Any, visit: Visit) -> None:
+        """The visit is final, and that is durable."""
+
+    def trouble(self, attendance: Any, error: BaseException) -> None:
+        """Its owner cannot go on."""
+
+
+class Family(Protocol):
+    """The map that a visit opens, or belongs to."""
+
+    def open(self) -> None:
+        """Begin to plan children; runs in a worker."""
+
+    def ended(self) -> None:
+        """One more child has ended."""
