@@ -22,6 +22,7 @@ from prefect_nb.authoring.record import Record
 from prefect_nb.authoring.reuse import RESTING
 from prefect_nb.authoring.transaction import Changes
 from prefect_nb.authoring.versions import Version
+from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import NotAvailable, ResultUnavailable
 
 __all__ = ["Effects"]
@@ -144,7 +145,7 @@ class Effects:
 
     # --- after -------------------------------------------------------------------------------------------------------
 
-    def made(self, cell: CellInfo, record: Record, changes: Changes, tried: Tried) -> None:
+    def made(self, cell: CellInfo, record: Record, changes: Changes, tried: Tried, visit: VisitId) -> None:
         """A body returned."""
         outcome, names = record.outcome, cell.names
         self._drop(cell, outcome)
@@ -157,7 +158,7 @@ class Effects:
         pure = not any(r["kind"] in RESTING for r in record.manifest)
         rule = cell.spec.cache.rule if cell.spec is not None else ""
         ok = not record.note and (pure or rule == "always") and rule != "never"
-        self._inputs.note(cell, outcome, record.manifest, ok=ok)
+        self._inputs.note(cell, outcome, record.manifest, visit, ok=ok)
 
     def establish(self, cell: CellInfo) -> bool:
         """What a task had made stands again where another task's version lies now; False if part of it is gone."""
@@ -178,9 +179,16 @@ class Effects:
         return True
 
     def apply(
-        self, cell: CellInfo, outcome: Outcome, code: tuple[ast.Module, str], manifest: tuple[Mapping[str, Any], ...]
+        self,
+        cell: CellInfo,
+        outcome: Outcome,
+        code: tuple[ast.Module, str],
+        manifest: tuple[Mapping[str, Any], ...],
+        visit: VisitId | None,
     ) -> None:
         """Make an earlier success this cell's success: bind, unbind, define, and put hidden states back.
+
+        `visit` is the one that it ends; None if the last on record stands.
 
         Raises
         ------
@@ -201,7 +209,7 @@ class Effects:
             ns.materialize(v.name for v in stored)
         self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
-        self._inputs.note(cell, outcome, manifest, ok=pure)
+        self._inputs.note(cell, outcome, manifest, visit, ok=pure)
 
     def _check_shared(self, cell: CellInfo, outcome: Outcome) -> None:
         """Whether what shares memory with the inputs that come with a result is what it was.

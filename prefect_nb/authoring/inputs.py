@@ -100,10 +100,21 @@ class Inputs:
         """What a task last rested on in this kernel."""
         return self._bases.get(cell_id)
 
-    def note(self, cell: CellInfo, outcome: Outcome, manifest: tuple[Mapping[str, Any], ...], *, ok: bool) -> None:
-        """A task ended well; it may stand for a second execution if `ok`."""
-        last = self._flow.session.run.visit(cell.spec.name) if cell.spec is not None else None
-        visit = last.id if last is not None else None
+    def note(
+        self,
+        cell: CellInfo,
+        outcome: Outcome,
+        manifest: tuple[Mapping[str, Any], ...],
+        visit: VisitId | None = None,
+        *,
+        ok: bool,
+    ) -> None:
+        """A task ended well; it may stand for a second execution if `ok`.
+
+        `visit` is the one that it ended, which the engine need not know yet; None if it is the last on record.
+        """
+        if visit is None and cell.spec is not None and (last := self._flow.session.run.visit(cell.spec.name)):
+            visit = last.id
         self._bases[cell.id] = Basis(
             cell.shape,
             versions(self._flow, cell),
@@ -179,7 +190,7 @@ class Inputs:
         return found
 
     def unhindered(self, spec: TaskSpec, upstream: tuple[VisitId, ...]) -> bool:
-        """Whether a visit that is planned now will certainly be asked for its key, and may enter if nothing fits."""
+        """Whether a visit that is planned now will certainly be asked for its key, at once."""
         run = self._flow.session.run
         if spec.trigger != Trigger() or spec.approve or spec.once:
             return False

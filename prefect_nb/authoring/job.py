@@ -37,8 +37,8 @@ class Job:
         Its key, what was found under it, and its visit, as they become known.
     desk : Desk
         Where the machine's orders arrive.
-    untold : tuple of events
-        What is posted together with the entry into the body.
+    planned : tuple of TaskPlanned
+        The plan, while it waits to be told together with what was found.
     foreknown : deque
         The kinds of the orders that are on their way and were acted on already.
     lacking : dict
@@ -58,7 +58,7 @@ class Job:
     finding: Finding | Found | None = None
     visit: VisitId | None = None
     desk: Desk = field(default_factory=Desk)
-    untold: tuple[ev.TaskEvent, ...] = ()
+    planned: tuple[ev.TaskPlanned, ...] = ()
     foreknown: deque[type[Order]] = field(default_factory=deque)
     lacking: dict[str, Visit] = field(default_factory=dict)
     failure: BaseException | None = None

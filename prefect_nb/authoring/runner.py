@@ -232,7 +232,7 @@ class CellRunner:
         assert job.visit is not None
         planned = ev.TaskPlanned(at=now(), visit=job.visit, spec=job.spec, upstream=upstream, cell=job.cell.id)
         if job.finding is not None and not stopped() and self.inputs.unhindered(job.spec, upstream):
-            job.untold = (planned,)  # what will be ordered is certain
+            job.planned = (planned,)  # what will be ordered is certain
             job.foreknown.append(Resolve)
             return await self._resolve(job)
         session.post(planned)
@@ -249,14 +249,10 @@ class CellRunner:
             if job.spec.approve or ask:
                 waits = rests.told_to_rest(session, job.visit, (resolved,))
                 return waits or await next_order(job, session)
-            if job.untold:  # a new visit that nothing holds up: entering it runs ahead of the engine
-                job.untold += (resolved,)
-                job.foreknown.append(Enter)
-                return Enter(job.visit, token=1, attempt=1)
-            session.post(resolved)
+            session.post(*job.planned, resolved)
             return await next_order(job, session)
         reused, outcome = found
-        session.post(*job.untold, reused.event(job.visit, key, outcome.cost_s))
+        session.post(*job.planned, reused.event(job.visit, key, outcome.cost_s))
         order = await next_order(job, session)
         self._show(job, outcome, f"{job.spec.name}: from cache, {duration(outcome.cost_s)} saved")
         return order
@@ -266,7 +262,7 @@ class CellRunner:
         while isinstance(finding, Found):
             try:
                 outcome = read_outcome(self.flow.vault, finding.result)
-                self._effects.apply(job.cell, outcome, (job.body.tree, job.body.filename), finding.manifest)
+                self._effects.apply(job.cell, outcome, (job.body.tree, job.body.filename), finding.manifest, job.visit)
             except ResultUnavailable as error:
                 finding = finding.without(error.message)
             else:
@@ -305,8 +301,7 @@ class CellRunner:
         permit = flow.permit()
         job.desk.interrupt = attempts.interrupter(flow, permit)
         entered_at = now()
-        flow.session.post(*job.untold, ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
-        job.untold = ()
+        flow.session.post(ev.BodyEntered(at=entered_at, visit=visit, token=order.token))
         started = time.perf_counter()
         with calling(Caller(flow, visit, job.cell.id)):
             tried = await attempts.attempt(flow, job.body, job.names, job.producers, (visit, order.attempt, permit))
@@ -337,7 +332,7 @@ class CellRunner:
         assert job.keyed is not None
         changes = tried.transaction.changes()
         record = recorded(flow, job.cell, job.keyed, changes, (tried, job.body.tree, cost))
-        self._effects.made(job.cell, record, changes, tried)
+        self._effects.made(job.cell, record, changes, tried, visit)
         event = ev.BodyReturned(at=now(), visit=visit, token=order.token, result=record.address, note=record.note)
         return event, record.attachments
 
