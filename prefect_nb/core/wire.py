@@ -27,19 +27,30 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "error": ErrorInfo.from_plain,
 }
 """How a field comes back from plain data, by its name (one name means one type in all events)."""
+_LAST: dict[str, tuple[TaskSpec, dict[str, Any]]] = {}
 _AS_THEY_ARE = (str, float, int, bool, type(None))
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, VisitId):
         return [value.task, value.visit, value.index]
-    if isinstance(value, TaskSpec | Reason | ErrorInfo):
+    if type(value) is TaskSpec:
+        return _plain_spec(value)
+    if isinstance(value, Reason | ErrorInfo):
         return value.to_plain()
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     if isinstance(value, Mapping):
         return dict(value)
     return value
+
+
+def _plain_spec(spec: TaskSpec) -> dict[str, Any]:
+    """Its plain form; that of the last one is kept, for many calls in a row are of one task."""
+    known = _LAST.get("spec")
+    if known is None or known[0] is not spec:
+        known = _LAST["spec"] = spec, spec.to_plain()
+    return known[1].copy()
 
 
 def to_plain(event: Event) -> dict[str, Any]:

@@ -110,16 +110,17 @@ class Seats:
 
     def at(self, visit: VisitId) -> Desk | None:
         """The visit's desk, None if nobody sits there."""
-        with self._lock:
-            return self._desks.get(visit)
+        return self._desks.get(visit)
 
     def deliver(self, visit: VisitId, order: Order) -> None:
         """Hand an order to the visit's desk, or hold it until somebody sits down."""
-        with self._lock:
-            desk = self._desks.get(visit)
-            if desk is None:
-                self._held.setdefault(visit, []).append(order)
-                return
+        desk = self._desks.get(visit)
+        if desk is None:
+            with self._lock:
+                desk = self._desks.get(visit)
+                if desk is None:
+                    self._held.setdefault(visit, []).append(order)
+                    return
         desk.deliver(order)
 
     def settle(self, visit: Visit) -> None:

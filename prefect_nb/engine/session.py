@@ -249,8 +249,6 @@ class Session:
             self._refuse(post, error)
             return
         self._batch.take(self._run, run, post, orders)
-        if any(isinstance(o, ef.Settle) and self._urgent(o.visit) for o in orders):
-            self._batch.hurry = True
         self._run = run
         if post.done is not None and not post.durable:
             post.done.set_result(run)
@@ -275,12 +273,14 @@ class Session:
     def _perform(self, orders: Iterable[ef.Effect]) -> None:
         for order in orders:
             match order:
-                case ef.SetTimer():
-                    self._timers.set(order)
-                case ef.ClearTimer():
-                    self._timers.clear(order.visit)
+                case ef.Settle():  # told once it is durable
+                    self._batch.hurry = self._batch.hurry or self._urgent(order.visit)
                 case ef.Resolve() | ef.Judge() | ef.Enter():
                     self._seats.deliver(order.visit, order)
+                case ef.ClearTimer():
+                    self._timers.clear(order.visit)
+                case ef.SetTimer():
+                    self._timers.set(order)
                 case ef.Interrupt():
                     desk = self._seats.at(order.visit)
                     if desk is None:  # nobody runs that body, so it has stopped

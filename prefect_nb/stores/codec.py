@@ -55,6 +55,23 @@ _canonical = json.JSONEncoder(separators=(",", ":"), sort_keys=True, default=_mo
 _read = json.loads
 
 
+class _Same:
+    """The JSON of values of which many in a row are equal: the calls of one cell share its parent and its reason."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, str] = ({}, "{}")
+
+    def __call__(self, value: Any) -> str:
+        last, text = self._last
+        if value != last or type(value) is not type(last):
+            text = as_json(value)
+            self._last = (dict(value) if isinstance(value, Mapping) else value), text
+        return text
+
+
+_parent_text, _reason_text = _Same(), _Same()
+
+
 def _text(text: str) -> str:
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
@@ -133,7 +150,7 @@ def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
         v.attempts,
         v.key,
         v.result,
-        None if v.parent is None else as_json(v.parent),
+        None if v.parent is None else _parent_text(v.parent),
         v.cell,
         v.planned_at,
         v.started_at,
@@ -143,7 +160,7 @@ def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
         v.cached_from,
         v.cached_age_s,
         v.saved_s,
-        as_json(v.reason) if v.reason else "{}",
+        _reason_text(v.reason),
         None if v.error is None else as_json(v.error),
     )
 
@@ -183,7 +200,7 @@ def _entry_to_wire(e: Entry) -> tuple[Any, ...]:
         e.result,
         e.created_at,
         e.cost_s,
-        _canonical(e.manifest),
+        _canonical(e.manifest) if e.manifest else "[]",
         as_json(e.parts),
         int(e.invalid),
     )
