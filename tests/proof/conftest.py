@@ -9,8 +9,8 @@ what                  how                                                       
                       real session, recovery, database and codec
 ``test_fence``        every event that quotes an old permission, in every state              its row
 ``test_regressions``  the faults that were found, each as its shortest story                 its test
-``test_mutants``      faults put into a copy of the package, and who has to see each         ``-m slow`` prints the score
-``test_kills``        real kernels and store processes, killed and stopped at random         ``kill_loop.py FOLDER SEED N``
+``test_mutants``      faults put into a copy of the package, and who has to see each         ``-m slow``: the score
+``test_kills``        real kernels and store processes, killed and stopped at random         ``kill_loop.py``
 ====================  =====================================================================  ==========================
 
 Every suite runs small parts of all of this; ``-m slow`` searches larger models, plays thousands of lives and kills the
