@@ -167,8 +167,8 @@ class Attendance(Desk):
         call.keep = self._keep
         call.mutated = self._mutated
         call.mapped = self.parent is not None
-        self._like = call.keyed.key or likeness(call.keyed, bound)
-        self._past = house.former.take(task.spec.name, self._like, self.visit)
+        self._like = likeness(call.keyed, bound)
+        self._past = house.former.take(task.spec.name, call.keyed.key, self.visit, self._like)
         finding = self._found(call)
         while isinstance(finding, Found):
             try:
@@ -177,7 +177,7 @@ class Attendance(Desk):
                 finding = finding.without(error.message)
                 continue
             house.keep(self.visit, value, stored=True)
-            house.session.post(finding.event(self.visit, self._like, call.cost_s))
+            house.session.post(finding.event(self.visit, call.keyed.key, call.cost_s))
             self._done()
             return
         self._ask_to_enter(call, finding)
@@ -226,7 +226,7 @@ class Attendance(Desk):
         self._run(call, order)
 
     def _resolved(self, call: Call, reason: Reason, *, ask: str = "") -> ev.KeyResolved:
-        return ev.KeyResolved(at=now(), visit=self.visit, key=self._like, reason=reason, ask=ask)
+        return ev.KeyResolved(at=now(), visit=self.visit, key=call.keyed.key, reason=reason, ask=ask, like=self._like)
 
     def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
         """The events that put the visit where an equal one waited before the run was resumed."""

@@ -1,15 +1,17 @@
 """What a run had before it was resumed: its finished calls, to be taken over by equal calls, each once.
 
-Matched by the task's name and key, with multiplicity, never by position; where a key is incomplete, by everything that
-can be hashed and the place of the call. Pure data over a folded run.
+Matched by the task's name and key, with multiplicity, never by position; where the key may
+differ though the call is the same, by what stands for it and the place of the call. Pure data over a folded run.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from dataclasses import dataclass
 
+from prefect_nb.analysis.origins import loaded, place_of
 from prefect_nb.analysis.values import fingerprint
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.keys import Keyed, combine
@@ -25,10 +27,6 @@ N = StateName
 _DONE = (N.SUCCESS, N.CACHED)
 _WAITING = (N.PAUSED, N.SUSPENDED, N.RESUMING)
 _CUT_OFF = (N.SUBMITTED, N.RUNNING, N.LOOPED, N.CANCELLING, N.CRASHED)
-
-
-_LIKE = "like-"
-_Known = tuple[str, str, str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,52 +62,79 @@ class Former:
 
     def __init__(self, run: Run) -> None:
         self._lock = threading.Lock()
-        self._done: dict[_Known, deque[Visit]] = {}
-        self._unknown: dict[_Known, deque[Visit]] = {}
-        self._due: dict[_Known, float] = {}
-        self._waited: dict[_Known, Visit] = {}
+        self._left: dict[tuple[object, ...], deque[Visit]] = {}
+        self._taken: set[VisitId] = set()
         self.empty = not run.visits
         for visit in run.visits.values():
-            known = _known(visit.spec.name, visit.key, visit.id)
-            if visit.reason is not None and visit.reason.code is ReasonCode.RECOVERED:
-                continue  # it stands for the one that it took over, which counts itself
-            if visit.state.name in _DONE and visit.key and visit.result and not visit.invalid:
-                self._done.setdefault(known, deque()).append(visit)
-            elif visit.state.name in _CUT_OFF and visit.width is None:
-                self._unknown.setdefault(known, deque()).append(visit)
-            elif visit.state.name is N.RETRYING:
-                self._due[known] = float(visit.state.data["due"])
-            elif visit.state.name in _WAITING:
-                self._waited[known] = visit
+            kind = _kind(visit)
+            for known in _names(visit.spec.name, visit.key, visit.like, visit.id) if kind else ():
+                self._left.setdefault((kind, *known), deque()).append(visit)
 
-    def take(self, task: str, key: str, visit: VisitId) -> Past:
+    def take(self, task: str, key: str, visit: VisitId, like: str = "") -> Past:
         """What is left of an equal call; given once."""
         if self.empty:
             return Past()
-        known = _known(task, key, visit)
         with self._lock:
-            if found := self._done.get(known):
-                return Past(done=found.popleft())
-            if found := self._unknown.get(known):
-                return Past(unknown=found.popleft())
-            if found_waiting := self._waited.pop(known, None):
-                return Past(waited=found_waiting)
-            return Past(due=self._due.pop(known, None))
+            for kind in ("done", "unknown", "waited", "due"):
+                for known in _names(task, key, like, visit):
+                    left = self._left.get((kind, *known), ())
+                    while left:
+                        found = left.popleft()  # type: ignore[union-attr]  # an empty tuple ends the loop
+                        if found.id not in self._taken:
+                            self._taken.add(found.id)
+                            return _past(kind, found)
+        return Past()
 
 
 def likeness(keyed: Keyed, bound: Arguments) -> str:
-    """What stands for a call whose key is incomplete: all about it that can be hashed, and the types of the rest.
+    """What stands for a call's key when its run is resumed; empty where the key itself is sure to be the same.
 
-    Good enough to find the same call of the same run again at the same place, never to reuse a result elsewhere.
+    In another process a local module's data may differ though its source is the same, and what has no fingerprint
+    leaves the key incomplete. So here a module counts by its source, and such an input by its type. Good enough to find
+    the same call of the same run again at the same place, never to reuse a result elsewhere.
     """
-    rows = [row for row in keyed.parts if row[0] != "input"]
+    rows = [_by_source(row) for row in keyed.parts if row[0] != "input"]
+    if keyed.key and all(row[0] != "source" for row in rows):
+        return ""
     for name, value in bound.named.items():
         try:
             rows.append(("input", name, fingerprint(value)))
         except Unhashable:
             rows.append(("type", name, f"{type(value).__module__}.{type(value).__qualname__}"))
-    return _LIKE + combine(rows)
+    return combine(rows)
 
 
-def _known(task: str, key: str, visit: VisitId) -> _Known:
-    return (task, key, visit.task, visit.index) if key.startswith(_LIKE) else (task, key, "", -1)
+def _by_source(row: tuple[str, str, str]) -> tuple[str, str, str]:
+    module = sys.modules.get(row[1])
+    if row[0] != "helper" or module is None or place_of(row[1]) != "local":
+        return row
+    return "source", row[1], combine([("text", "", loaded(module).text)])
+
+
+def _names(task: str, key: str, like: str, visit: VisitId) -> list[tuple[object, ...]]:
+    """Under what a call is known: its key, and what stands for it, at its place."""
+    found: list[tuple[object, ...]] = [(task, key)] if key else []
+    return [*found, (task, like, visit.task, visit.index)] if like else found
+
+
+def _kind(visit: Visit) -> str:
+    """What a visit is to one who resumes its run; empty if it is nothing."""
+    name = visit.state.name
+    if visit.reason is not None and visit.reason.code is ReasonCode.RECOVERED:
+        return ""  # it stands for the one that it took over, which counts itself
+    if name in _DONE:
+        return "done" if visit.result and not visit.invalid else ""
+    if name in _CUT_OFF:
+        return "unknown" if visit.width is None else ""
+    return "due" if name is N.RETRYING else "waited" if name in _WAITING else ""
+
+
+def _past(kind: str, visit: Visit) -> Past:
+    if kind == "due":
+        return Past(due=float(visit.state.data["due"]))
+    match kind:
+        case "done":
+            return Past(done=visit)
+        case "unknown":
+            return Past(unknown=visit)
+    return Past(waited=visit)

@@ -152,12 +152,14 @@ class TaskPlanned(TaskEvent):
 class KeyResolved(TaskEvent):
     """Its key is known and no result fits: the body has to run. An empty key means uncacheable.
 
-    `ask` says why a person has to agree first, though the task itself does not want that.
+    `ask` says why a person has to agree first, though the task itself does not want that. `like` stands for the key
+    where a process to come may find another one for the same call.
     """
 
     key: str
     reason: Reason
     ask: str = ""
+    like: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

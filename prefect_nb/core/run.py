@@ -39,6 +39,8 @@ class Visit:
     body asked for beyond its policy; `approval` is what a person said to let it go on. `width` counts the children of a
     map (None: it is none), `sealed` says that no more will come, `ends` counts how they ended.
 
+    `like` stands for the key when the run is resumed in another process.
+
     `unmet` counts what is upstream and not final yet. It and a map's counts follow from other visits, so counting is no
     change of its own: `version` stays.
     """
@@ -57,6 +59,7 @@ class Visit:
     started_at: float | None = None
     ended_at: float | None = None
     key: str = ""
+    like: str = ""
     result: str = ""
     reason: Reason | None = None
     error: ErrorInfo | None = None
