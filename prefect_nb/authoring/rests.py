@@ -57,7 +57,7 @@ def told_to_rest(session: Session, visit: VisitId, events: Sequence[TaskEvent]) 
         If the engine cannot go on.
     """
     found = session.ask(*events).visits[visit]
-    return Rested(found) if found.state.name is StateName.PAUSED else None
+    return Rested(found) if found.state.name in RESTING else None  # a short pause may be over already
 
 
 def told_end(session: Session, visit: VisitId, events: Sequence[TaskEvent]) -> Rested | None:

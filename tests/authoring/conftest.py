@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cell_parts import Book
 from cells.bench import ShellBench
 from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
@@ -34,5 +35,15 @@ def shell() -> Iterator[Any]:
 def bench(tmp_path: Path) -> Iterator[ShellBench]:
     """A shell of this process with the extension loaded, in a folder and with a store of its own."""
     made = ShellBench(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def book(shell: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Book]:
+    """A notebook of a test's own, with its store in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PREFECT_NB_HOME", str(tmp_path / "home"))
+    made = Book(shell)
     yield made
     made.close()
