@@ -176,10 +176,10 @@ def _visit(frame: Frame) -> Visit | None:
 
 
 class _Shown(logging.Handler):
-    """Writes to the stream that belongs to the body now; where logging is set up already, that is left to it."""
+    """Writes to the stream that belongs to the body now, unless logging is set up to write there itself."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if logging.root.handlers:
+        if any(getattr(handler, "stream", None) is sys.stderr for handler in logging.root.handlers):
             return
         try:
             sys.stderr.write(f"{self.format(record)}\n")
