@@ -79,7 +79,7 @@ class Former:
                 for known in _names(task, key, like, visit):
                     left = self._left.get((kind, *known), ())
                     while left:
-                        found = left.popleft()  # type: ignore[union-attr]  # an empty tuple ends the loop
+                        found = left.popleft()
                         if found.id not in self._taken:
                             self._taken.add(found.id)
                             return _past(kind, found)

@@ -88,7 +88,7 @@ class Place:
     def run(self, code: str) -> str:
         process = self.start(code)
         said, _ = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 0
+        assert process.returncode == 0, said
         return said.strip()
 
     @property
