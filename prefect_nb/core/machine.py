@@ -215,11 +215,10 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
 def _put(run: Run, before: Visit | None, moved: Visit) -> Run:
     """The run with a new or moved visit, its version counted up; the counts follow. `moved` was just made."""
     moved.__dict__["version"] += 1
-    name, task = moved.state.name, moved.id
+    name, task, stuck, rest = moved.state.name, moved.id, False, False
     changes: dict[str, object] = {"visits": run.visits.put(task, moved)}
     if before is None:
         changes["active"] = run.active + (not name.final)
-        was, stuck, rest = None, 0, 0
         if moved.parent is None:
             former = run.visit(task.task)
             changes["latest"] = run.latest.put(task.task, task)
@@ -310,7 +309,8 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
 def _crash_all(run: Run, event: RunEvent) -> Step:
     """Every body that ran has crashed: its process vanished, or lost its permission to another."""
     effects: tuple[Effect, ...] = ()
-    for visit in _open_visits(run):
+    for known in _open_visits(run):
+        visit = run.visits[known.id]  # a map may have ended with those that heard of the last crash
         if visit.state.name in _WITH_BODY:
             run, more = _settle(run, visit, crashed(visit, event), (), event)
             effects += more

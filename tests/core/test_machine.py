@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise, product
 
 import pytest
@@ -516,3 +517,12 @@ def test_a_failed_run_can_be_resumed() -> None:
     again = VisitId("a", 2)
     run, _ = after(ATTACH, planned(again), *succeeded(again), CLOSE, run=run)
     assert (run.state.label, run.visits[A].state.label) == ("Success", "Failed")
+
+
+def test_a_map_whose_children_ended_by_a_crash_does_not_crash_too() -> None:
+    """What ended because something before it crashed is not crashed once more, and is counted once."""
+    child = ev.TaskPlanned(at=1.0, visit=VisitId("b", 1, 0), spec=TaskSpec("b"), upstream=(A,), parent=B)
+    mapped = ev.MapOpened(at=2.0, visit=B), child, ev.MapSealed(at=2.0, visit=B)
+    run, _ = after(planned(A), *running(A), planned(B), *mapped, planned(C), ATTACH)
+    assert labels(run) == {"a#1": "Crashed", "b#1": "Failed", "b[0]#1": "TriggerFailed", "c#1": "Pending"}
+    assert (run.active, run.stuck, +Counter(run.tally)) == (1, 0, Counter([N.CRASHED, N.FAILED, N.PENDING]))
