@@ -119,10 +119,12 @@ class Call:
 def attempt(call: Call, order: Enter, body: Callable[[], Any]) -> Ended:
     """Run the body once, watched, and tell the engine how it ended; the caller told that it began."""
     watch = _Watch(call, order)
-    value, error = None, None
+    value: Any = None
+    error: BaseException | None = None
     try:
         with watch:
-            call.handlers.entered(_entry(call, order))
+            if call.handlers:
+                call.handlers.entered(_entry(call, order))
             value = body()
     except signals.Success as success:
         value = success.result
@@ -134,10 +136,12 @@ def attempt(call: Call, order: Enter, body: Callable[[], Any]) -> Ended:
 async def attempt_async(call: Call, order: Enter, body: Callable[[], Awaitable[Any]]) -> Callable[[], Ended]:
     """The same for a coroutine, on a loop that others share; what comes back writes its end down, off the loop."""
     watch = _Watch(call, order, shared=True)
-    value, error = None, None
+    value: Any = None
+    error: BaseException | None = None
     try:
         with watch:
-            call.handlers.entered(_entry(call, order))
+            if call.handlers:
+                call.handlers.entered(_entry(call, order))
             value = await body()
     except signals.Success as success:
         value = success.result

@@ -125,10 +125,11 @@ def refuse_waiting(task: str, above: Sequence[Visit]) -> None:
 def explained(end: End, lacking: Mapping[str, Visit]) -> End:
     """A name that a body missed, and why nobody made it, if a task should have."""
     error = end.error
-    visit = lacking.get(error.name) if isinstance(error, NameError) else None
-    if visit is None or not isinstance(error, NameError):
+    name = error.name if isinstance(error, NameError) else None
+    visit = lacking.get(name or "")
+    if visit is None:
         return end
-    told = _absent(f"{error.name} is not available: task {visit.id.task}", visit, f"run {visit.id.task} first")
+    told = _absent(f"{name} is not available: task {visit.id.task}", visit, f"run {visit.id.task} first")
     return replace(end, error=told)
 
 
