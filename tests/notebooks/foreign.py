@@ -113,6 +113,11 @@ DOWNLOADED: tuple[Foreign, ...] = (
         "BSD-3-Clause",
         "2e20821e49c2b78519688fd6db9b3d305902ec3c517ab6ea25eaf2665830d729",
         again=0,
+        varies={
+            1: "from Python 3.12 on its warning names a file of this process",
+            2: "prints the clock",
+            3: "prints the clock",
+        },
     ),
     Foreign(
         "nbclient==0.11.0",

@@ -103,15 +103,14 @@ def examine(case: Foreign, notebook: Path, place: Place) -> None:
     count = len(cells.cells)
     plain = with_first_cell(cells, "None", marked=False)
     twice = with_first_cell(cells, "None", marked=False)
-    twice.cells += plain.cells[1:]
+    twice.cells += with_first_cell(cells, "None", marked=False).cells[1:]
     executed = place.copy("plain").execute(twice)
     first, second = executed[:count], executed[count:]
     assert not differences(first, place.copy("plain-again").execute(plain), case), "varies by itself"
 
     marked, ours = with_first_cell(cells, LOAD, marked=True), place.copy("tasks")
-    again = nbformat.from_dict(marked)
-    again.cells = [*marked.cells, *with_first_cell(cells, LOAD, marked=True).cells[1:]]
-    executed = ours.execute(again, ids=True)
+    marked.cells += with_first_cell(cells, LOAD, marked=True).cells[1:]
+    executed = ours.execute(marked, ids=True)
     assert not differences(first, executed[:count], case), "the first time"
     assert not differences(first, executed[count:], case, second), "executed again in the same kernel"
 
