@@ -322,7 +322,7 @@ class Executor(Protocol):
         """Inside a job: run a body that :meth:`stop` can reach under this token; its value or its error."""
 
     def stop(self, token: Hashable) -> bool:
-        """Raise :class:`~prefect_nb.executors.stopping.BodyStopped` in the body under this token; False if none runs."""
+        """Raise ``BodyStopped`` in the body under this token; False if none runs."""
 
     def close(self, *, patience_s: float = 0.0) -> bool:
         """Drop what has not begun and wait for what runs; whether all of it has ended in time."""

@@ -243,10 +243,6 @@ class Attendance(Desk):
             until, limit, form = data.get("until"), data.get("limit"), data.get("form") or {}
             pause = ev.BodyPaused(at=at, visit=visit, token=1, message=told, until=until, limit=limit, form=form)
             return [*entered, pause]
-            return [
-                *entered,
-                ev.BodyPaused(at=at, visit=visit, token=1, message=waited.state.message, form=form, **data),
-            ]
         asks = self._resolved(call, reason, ask=waited.state.message or "waits for approval")
         if waited.state.name is not StateName.RESUMING or waited.approval is None:
             return [asks]

@@ -37,7 +37,7 @@ from prefect_nb.wiring import now
 if TYPE_CHECKING:
     from prefect_nb.authoring.functions import Task
 
-__all__ = ["FlowRun", "Parked"]
+__all__ = ["FlowRun", "Parked", "Unattended"]
 
 _HELD_BYTES = 512 << 20
 _SMALL = 64
@@ -45,6 +45,10 @@ _SMALL = 64
 
 class Parked(BaseException):
     """The run was paused as a whole: its flow's body does not go on in this process."""
+
+
+class Unattended(BaseException):
+    """Nothing goes on until a person says something, and nobody here wants to wait for that."""
 
 
 class FlowRun:
@@ -73,7 +77,7 @@ class FlowRun:
         self.loop = LoopThread()
         self.window = 4 * workers
         self.gate = threading.Lock()
-        self.stopping = self.parked = False
+        self.stopping = self.parked = self.unattended = False
         self.errors: dict[VisitId, BaseException] = {}
         self.broods: dict[VisitId, Brood] = {}
         self.broken: BaseException | None = None
@@ -260,6 +264,8 @@ class FlowRun:
             raise self.broken
         if self.parked:
             raise Parked
+        if self.unattended:
+            raise Unattended
 
     # --- values ------------------------------------------------------------------------------------------------------
 

@@ -80,11 +80,13 @@ class Flow(Generic[P, R]):
         ------
         ParameterError
             If the parameters do not fit; nothing ran.
+        NotAvailable
+            If only a person's answer is missing: the run is Paused, and nothing here waits for it.
         """
         caller = current()
         if caller is not None and caller.plan is not None:
             return cast(R, caller.plan.call(self._task(), args, kwargs))
-        return cast(R, self.opened(self.parameters.checked(args, kwargs))[1]())
+        return cast(R, self.opened(self.parameters.checked(args, kwargs), patient=False)[1]())
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Begin a run and go on: the run, at once.
@@ -122,8 +124,10 @@ class Flow(Generic[P, R]):
         _mine.add(worker)
         return Opening(self.name, str(ground.notebook), False, worker, run_id, parameters, **more)
 
-    def opened(self, values: dict[str, Any], *, run_id: str = "") -> tuple[Run, Callable[[], Any]]:
-        """A new run, and what drives it to its end."""
+    def opened(
+        self, values: dict[str, Any], *, run_id: str = "", patient: bool = True
+    ) -> tuple[Run, Callable[[], Any]]:
+        """A new run, and what drives it to its end; only a patient one waits there for a person's answer."""
         ground = footing()
         plain, rest = self.parameters.to_plain(values)
         opening = self._opening(ground, run_id or new_run_id(now()), plain, fresh=True)
@@ -135,7 +139,7 @@ class Flow(Generic[P, R]):
             session.ask(attachments=Attachments(results=(row,)), durable=False)
             described["parameters"] = address
         session.describe(described)
-        return self._run(work, values)
+        return self._run(work, values, patient=patient)
 
     def _resumed(self, ground: Footing, row: RunRow, former_worker: str) -> tuple[Run, Callable[[], Any]]:
         """A run that was left, and what drives it to its end."""
@@ -152,8 +156,8 @@ class Flow(Generic[P, R]):
         positional, named = self.parameters.spread(values)
         return self._run(work, self.parameters.checked(positional, named))
 
-    def _run(self, work: FlowRun, values: Mapping[str, Any]) -> tuple[Run, Callable[[], Any]]:
-        run = Run(work, self.name)
+    def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
+        run = Run(work, self.name, patient=patient)
         positional, named = self.parameters.spread(values)
         _running[run.id] = run
         warn_about_tries(self.function)

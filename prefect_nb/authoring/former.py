@@ -125,7 +125,8 @@ def _kind(visit: Visit) -> str:
     if name in _DONE:
         return "done" if visit.result and not visit.invalid else ""
     if name in _CUT_OFF:
-        return "unknown" if visit.width is None else ""
+        began = name is not N.SUBMITTED and visit.state.data.get("entered", True)
+        return "unknown" if began and visit.width is None else ""
     return "due" if name is N.RETRYING else "waited" if name in _WAITING else ""
 
 

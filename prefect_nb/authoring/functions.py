@@ -137,12 +137,7 @@ class Task(Generic[P, R]):
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Task, (
-            self.function,
-            self.spec,
-            self.judge,
-            self.handlers,
-        )  # what it is; what it remembers is not part of it
+        return Task, (self.function, self.spec, self.judge, self.handlers)
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name}>"
@@ -171,7 +166,9 @@ class Task(Generic[P, R]):
         entries = [entry for entry, _ in earlier]
         if done is None:
             return look_up(cast(Any, ground), self.spec, keyed, Wish(), entries)
-        if all(entry.result != done.result for entry in entries):
+        if self.spec.once:  # what it did is done, whatever changed since
+            entries = [_entry(self.spec.name, keyed, ground, done)]
+        elif all(entry.result != done.result for entry in entries):
             entries.append(_entry(self.spec.name, keyed, ground, done))
         return look_up(cast(Any, ground), self.spec, keyed, Wish(recover=done.result), entries)
 
@@ -213,7 +210,7 @@ class Task(Generic[P, R]):
 
     def _visit(self, caller: Caller, bound: Arguments) -> R:
         call = self.prepared(caller.flow, self._place(caller), bound)
-        done = caller.former.take(self.spec.name, call.keyed.key).done if caller.former is not None else None
+        done = caller.former.take(self.spec.name, call.keyed.key, call.visit).done if caller.former else None
         session, desk = caller.flow.session, Desk(waits_for_end=False)
         finding = self.find(call, done)
         session.sit(call.visit, desk)

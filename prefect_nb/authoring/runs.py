@@ -12,7 +12,7 @@ from typing import Any
 from prefect_nb.authoring import approvals
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.causes import error_of, first_failure
-from prefect_nb.authoring.flowruns import FlowRun, Parked
+from prefect_nb.authoring.flowruns import FlowRun, Parked, Unattended
 from prefect_nb.authoring.nodes import filled
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
@@ -115,11 +115,14 @@ class Run:
         The run under way.
     flow : str
         The flow's name, for people.
+    patient : bool
+        Whether who drives it waits for a person's answer.
     """
 
-    def __init__(self, work: FlowRun, flow: str) -> None:
+    def __init__(self, work: FlowRun, flow: str, *, patient: bool = True) -> None:
         self._work = work
         self._flow = flow
+        self._patient = patient
         self._changed = threading.Condition()
         self._done = False
         self._value: Any = None
@@ -227,6 +230,13 @@ class Run:
             work.executor.close(patience_s=_FOREVER_S)
             hint = f"prefect_nb.resume({self.id!r}) goes on with it"
             raise NotAvailable(f"run {self.id} was paused", hint=hint, run=self.id) from None
+        except Unattended:
+            asked = ", ".join(v.id.task for v in work.session.run.visits.values() if v.state.type is StateType.PAUSED)
+            self._park()
+            work.executor.close(patience_s=_FOREVER_S)
+            told = f"run {self.id} waits for a person: {asked}"
+            hint = f"prefect-nb approve NAME --run {self.id}, then prefect_nb.resume({self.id!r}) goes on with it"
+            raise NotAvailable(told, hint=hint, run=self.id) from None
         except KeyboardInterrupt:
             self._park()
             for visit in work.session.run.visits.values():
@@ -297,6 +307,9 @@ class Run:
         """In the engine's thread: wake those who wait when it comes to a stop."""
         if run.state.name is not self._last:
             self._last = run.state.name
+            if not self._patient and self._blocked():
+                self._work.unattended = True
+                self._work.wake()
             with self._changed:
                 self._changed.notify_all()
 

@@ -37,7 +37,8 @@ def moved_to(
 
 def crashed(visit: Visit, event: Event, last_seen: float | None = None) -> Visit:
     """The visit after the end of the process that ran its body."""
-    return moved_to(visit, N.CRASHED, event, "its kernel or process vanished", {"last_seen": last_seen})
+    data = {"last_seen": last_seen, "entered": visit.state.name is not N.SUBMITTED}
+    return moved_to(visit, N.CRASHED, event, "its kernel or process vanished", data)
 
 
 def map_ended(visit: Visit, event: Event) -> Visit:

@@ -1,7 +1,7 @@
 """Bodies in threads of this process: a fixed number of slots, one queue, and a stop that reaches Python code.
 
-A thread cannot be killed. A stop raises :class:`~prefect_nb.executors.stopping.BodyStopped` in it at its next line of Python, so
-a body that waits in C code hears of it only when that returns; whoever asked has to go on without it.
+A thread cannot be killed. A stop raises :class:`~prefect_nb.executors.stopping.BodyStopped` in it at its next line of
+Python, so a body that waits in C code hears of it only when that returns; whoever asked has to go on without it.
 
 Knows threads; must not know tasks, states or what a job does.
 """

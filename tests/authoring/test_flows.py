@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from flow_parts import PATIENCE_S, Ledger
 
-from prefect_nb import Retry, context, flow, signals, task, triggers
+from prefect_nb import Retry, context, flow, resume, signals, task, triggers
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.errors import NotAvailable, ParameterError, TaskCancelled, UsageError
 
@@ -603,6 +603,32 @@ def test_approval_holds_no_worker_and_is_recorded() -> None:
         run.result(timeout=0)
     run.approve("deploy", note="ok")
     assert run.result(PATIENCE_S) == ((2, "ok"), 6)
+
+
+def test_a_call_waits_for_no_person() -> None:
+    """Where only an answer is missing the call ends and says how to go on; approved and resumed, the rest runs."""
+    entered = []
+
+    @task
+    def build(x: int) -> int:
+        entered.append(x)
+        return x + 1
+
+    @task(approve=True)
+    def deploy(x: int) -> int:
+        return x * 10
+
+    @flow
+    def etl() -> int:
+        return deploy(build(1))
+
+    with pytest.raises(NotAvailable, match="waits for a person: deploy") as told:
+        etl()
+    run = resume(told.value.fields["run"])
+    assert run.wait(PATIENCE_S).name == "Paused"
+    run.approve("deploy")
+    assert run.result(PATIENCE_S) == 20
+    assert entered == [1]
 
 
 def test_a_body_that_changes_its_input_hurts_nobody_else() -> None:
