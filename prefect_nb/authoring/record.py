@@ -94,6 +94,8 @@ def recorded(
     tried, tree, cost = ran
     draft = _survey(flow, cell, changes, tried, cost)
     _object(draft, keyed, changes, tried, tree)
+    if magic := _session_magic(tree):
+        draft.object_to("IMPURE_MAGIC", magic, f"%{magic} changes the session, so it is run in each")
     if _only_acts(flow, draft, changes, tried, tree):
         draft.object_to("ONLY_ACTS", "", "it binds and shows nothing, so it is run for what it does to a library")
     _carry(flow, draft)
@@ -200,6 +202,24 @@ def _object(draft: _Draft, keyed: Keyed, changes: Changes, tried: Tried, tree: a
         definitions(tree, draft.outcome.defined)
     except ResultUnavailable as error:
         draft.object_to("UNSTORABLE_OUTPUT", draft.outcome.defined[0], error.message)
+
+
+_SESSION = frozenset(
+    ("alias", "autoawait", "automagic", "autoreload", "colors", "config", "gui", "load_ext", "pdb", "precision")
+    + ("pylab", "reload_ext", "unload_ext", "xmode")
+)
+)
+"""Line magics that change the session, which no stored result does."""
+
+
+def _session_magic(tree: ast.Module) -> str:
+    """The first line magic of a body that has to be run in each session; empty if there is none."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "run_line_magic":
+            first = node.args[0] if node.args else None
+            if isinstance(first, ast.Constant) and first.value in _SESSION:
+                return str(first.value)
+    return ""
 
 
 def _only_acts(flow: LiveFlow, draft: _Draft, changes: Changes, tried: Tried, tree: ast.Module) -> bool:
