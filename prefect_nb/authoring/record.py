@@ -208,7 +208,6 @@ _SESSION = frozenset(
     ("alias", "autoawait", "automagic", "autoreload", "colors", "config", "gui", "load_ext", "pdb", "precision")
     + ("pylab", "reload_ext", "unload_ext", "xmode")
 )
-)
 """Line magics that change the session, which no stored result does."""
 
 
