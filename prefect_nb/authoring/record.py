@@ -205,8 +205,19 @@ def _object(draft: _Draft, keyed: Keyed, changes: Changes, tried: Tried, tree: a
 
 
 _SESSION = frozenset(
-    ("alias", "autoawait", "automagic", "autoreload", "colors", "config", "gui", "load_ext", "pdb", "precision")
-    + ("pylab", "reload_ext", "unload_ext", "xmode")
+    [
+        "alias",
+        "autoawait",
+        "automagic",
+        "autoreload",
+        "colors",
+        "config",
+        "gui",
+        "load_ext",
+        "pdb",
+        "precision",
+        "xmode",
+    ]
 )
 """Line magics that change the session, which no stored result does."""
 

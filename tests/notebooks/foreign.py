@@ -38,6 +38,8 @@ class Foreign:
         How many of its tasks another run in a new kernel reuses at least.
     varies : mapping of int to str
         Code cells (from 0) that plain Jupyter itself shows differently every time, and why.
+    resumed : mapping of int to str
+        Code cells that show something else when what ran before them was put back after a kill, and why.
     """
 
     package: str
@@ -46,6 +48,7 @@ class Foreign:
     sha256: str
     again: int
     varies: Mapping[int, str] = field(default_factory=dict)
+    resumed: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -153,49 +156,49 @@ DOWNLOADED: tuple[Foreign, ...] = (
         "doc/_tutorial/aesthetics.ipynb",
         "BSD-3-Clause",
         "05faa6356729d35468d94f01d6e620bc64410dd16f3446def45f4ac7ace525a1",
-        again=0,
+        again=12,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_tutorial/properties.ipynb",
         "BSD-3-Clause",
         "b8577f8ab2dc5e78b3d21823d38f708c9115cfd71e5c4669a81b037176ed4543",
-        again=0,
+        again=20,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_docstrings/color_palette.ipynb",
         "BSD-3-Clause",
         "db641890dfd2924de88dcef9620f99ad4a3e5b90066f471387a90d11e5008c1d",
-        again=0,
+        again=14,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_docstrings/set_theme.ipynb",
         "BSD-3-Clause",
         "4865bc694a5dca4ec3d6bc5977994dd7eeeb47266aff07fac9b4f1d5401a354c",
-        again=0,
+        again=6,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_docstrings/axes_style.ipynb",
         "BSD-3-Clause",
         "4b1227379c90ca954103bfc4c378660f49d25bbc5e4da426d1229e346e4e1349",
-        again=0,
+        again=3,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_docstrings/plotting_context.ipynb",
         "BSD-3-Clause",
         "1a1a69a915411f4f34f88307407b2b988c629242af2dae5729acb009fbdf18eb",
-        again=0,
+        again=3,
     ),
     Foreign(
         "seaborn==0.13.2",
         "doc/_docstrings/objects.Plot.config.ipynb",
         "BSD-3-Clause",
         "31fecbe094cc87258a94aad69ca8cb0bc9c3df4c0a7940d0163a50795a300d37",
-        again=0,
+        again=1,
     ),
     Foreign(
         "control==0.10.2",
@@ -203,6 +206,7 @@ DOWNLOADED: tuple[Foreign, ...] = (
         "BSD-3-Clause",
         "cf50fa34684727a7f9dd8c2715a2cd892aa19b69a86ee7acda2f34335bd5b7ec",
         again=0,
+        resumed={11: "a library warns once in a process; its first warning was in a cell that was put back"},
     ),
     Foreign(
         "control==0.10.2",
@@ -224,6 +228,10 @@ DOWNLOADED: tuple[Foreign, ...] = (
         "BSD-3-Clause",
         "eea20f33925885c09d5bb605166df8138885be5d4bc06f0e3201a77058aef965",
         again=0,
+        varies={
+            7: "adds noise from a generator that nobody seeded",
+            8: "adds noise from a generator that nobody seeded",
+        },
     ),
 )
 """Those in source archives; only the slow suite obtains them."""
