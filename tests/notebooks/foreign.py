@@ -260,7 +260,7 @@ RULES: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 """What plain Jupyter itself varies; also, execution counts are left out, and neighbouring texts of a stream are one."""
 
-_NOTE = re.compile(r"c\d+: (from cache|finished before the restart), ")
+_NOTE = re.compile(r"c\d+: (from cache|finished before the restart), |ran upstream: c\d+$")
 
 
 def cells_of(path: Path) -> NotebookNode:
