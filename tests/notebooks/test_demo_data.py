@@ -59,7 +59,7 @@ def test_it_is_a_clean_notebook(demo):
 
 
 def test_it_shows_the_forms_it_promises(demo):
-    """It loads the extension, then shows the graph, live from the start; typed parameters, tasks in both spellings, plain cells."""
+    """It loads the extension and shows the live graph first; typed parameters, both spellings, plain cells."""
     cells, tasks = code_cells(demo), task_lines(demo)
     assert [c.source for c in cells[:2]] == ["%load_ext prefect_nb", "%flow"]
     found = {id: TASK.match(line) for id, line in tasks.items()}

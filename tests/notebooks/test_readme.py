@@ -94,11 +94,19 @@ def test_restart_computes_nothing(tmp_path: Path) -> None:
 
 def test_other_spellings_run(tmp_path: Path) -> None:
     """The header as a comment makes a task, and the decorated function's calls in it are its children."""
-    load_ext, _, _, header, function = snippets()
+    load_ext, _, _, header, function, _ = snippets()
     calls = f'{header}\npages = [fetch("EU", page) for page in range(2)]'
     *_, status = executed(tmp_path, load_ext, function, calls, "%flow status")
     assert re.search(r"^load +Success +1/4 ", status, re.MULTILINE)
     assert re.search(r"^ *fetch.* Success ", status, re.MULTILINE)
+
+
+def test_the_flow_of_functions_runs(tmp_path: Path) -> None:
+    """With bodies for its tasks, the flow gives the value that plain functions would."""
+    load_ext, *_, function, flow = snippets()
+    bodies = "@task\ndef fetch(region, page):\n    return page + 1\n\n@task\ndef load(pages):\n    return sum(pages)"
+    *_, value = executed(tmp_path, load_ext, function, bodies, flow, "print(report('EU', pages=4))")
+    assert value.strip().endswith("10")
 
 
 def test_headless_line(tmp_path: Path) -> None:
