@@ -164,7 +164,7 @@ class Session:
         self.store.watch(self._run.id, self._signalled)
 
     def close(self) -> None:
-        """Carry out what was posted, wait for it to be durable and stop the thread; the store stays open."""
+        """Carry out what was posted, hand it to the store and stop the thread; closing the store waits for it."""
         if os.getpid() != self._pid:  # a forked child has no such thread, and the run is not its own
             return
         self._queue.put(None)

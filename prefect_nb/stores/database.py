@@ -275,7 +275,7 @@ class Database:
         if now != self._db_id:
             raise StoreError(
                 f"{self.path} was deleted or replaced while it was open (inode {self._db_id[1]}, now {now[1]})",
-                hint="put the file back, or restart the kernel to begin a new store there",
+                hint="put the file back, or run the cell again to begin a new store there",
                 path=self.path,
             )
         if _file_id(self.path + "-wal") != self._wal_id:

@@ -54,14 +54,22 @@ class Kernel:
     """One running kernel and a client of it."""
 
     def __init__(self, cwd: Path, env: dict[str, str]) -> None:
-        self.manager = KernelManager(kernel_name="python3")
         path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         # A kernel that finds pytest's variable does not listen to its own file descriptors, unlike a user's kernel.
         inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
-        self.manager.start_kernel(cwd=str(cwd), env={**inherited, "PYTHONPATH": path, **env})
-        self.client = self.manager.client()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=LIMIT)
+        for last in (False, True):  # a port that was free when it was chosen may be taken before the kernel has it
+            self.manager = KernelManager(kernel_name="python3")
+            self.manager.start_kernel(cwd=str(cwd), env={**inherited, "PYTHONPATH": path, **env})
+            self.client = self.manager.client()
+            self.client.start_channels()
+            try:
+                self.client.wait_for_ready(timeout=LIMIT)
+                break
+            except RuntimeError:
+                if last or self.manager.is_alive():
+                    raise
+                self.client.stop_channels()
+                self.manager.cleanup_resources()
         self.others: list[dict[str, Any]] = []
 
     def send(
