@@ -123,6 +123,8 @@ class Brood:
         self.visit = visit
         self.width = 0
         self.opened = self.sealed = False
+        self.born = 0  # children that the engine knows of: what other maps may build on
+        self.closed = False  # said once no further child will be born
         self.listeners: list[Brood] = []
         self._nursery = nursery
         self._arguments = arguments
@@ -211,8 +213,9 @@ class Brood:
             self.width += 1
         if children:
             nursery.bear(self, children)
+            self.born = self.width
         if over:
-            self.sealed = True
+            self.sealed = self.closed = True
             session.post(ev.MapSealed(at=now(), visit=self.visit))
         if children or over:
             for listener in self.listeners:
@@ -249,10 +252,11 @@ class Brood:
 
     def _next_child(self, source: Node) -> Node:
         above = self._nursery.broods[source.visit]
-        sealed = above.sealed  # read before the width, which may grow meanwhile
-        if self.width < above.width:
+        final = self._nursery.session.run.visits[above.visit].state.final
+        over = above.closed or final  # both read before the children, of which more may be born meanwhile
+        if self.width < above.born:
             return Node(source.plan, VisitId(source.visit.task, source.visit.visit, self.width))
-        if sealed or self._nursery.session.run.visits[above.visit].state.final:
+        if over:
             raise _End
         raise _Wait
 
@@ -273,6 +277,8 @@ class Brood:
         self.opened = self.sealed = True
         self.width = 1
         self._nursery.bear(self, [(self._child(0), args, kwargs)])
+        self.born = 1
+        self.closed = True
         session.post(ev.MapSealed(at=now(), visit=self.visit))
         for listener in self.listeners:
             listener.nudge()
