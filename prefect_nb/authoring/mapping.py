@@ -122,7 +122,7 @@ class Brood:
     ) -> None:
         self.visit = visit
         self.width = 0
-        self.opened = self.sealed = False
+        self.begun = self.opened = self.sealed = False
         self.born = 0  # children that the engine knows of: what other maps may build on
         self.closed = False  # said once no further child will be born
         self.listeners: list[Brood] = []
@@ -150,6 +150,7 @@ class Brood:
                 return
             elements.lazy = not isinstance(source, Sized)
             elements.iterator = iter(flattened(source) if elements.flat else source)
+        self.begun = True
         self.nudge()
 
     def ended(self) -> None:
@@ -187,6 +188,8 @@ class Brood:
     def _plan_some(self) -> bool:
         """Plan the next children; whether it is worth trying again."""
         nursery, session = self._nursery, self._nursery.session
+        if not self.begun:  # a map above has children before the engine knows of this one
+            return False
         if any(not nursery.broods[above].opened for above in self._above()):
             return self._stand_in()
         if not self.opened:

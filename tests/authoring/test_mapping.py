@@ -43,3 +43,26 @@ def test_children_that_are_born_while_it_looks_are_not_lost() -> None:
     with pytest.raises(mapping._Wait):
         brood._next_child(source)
     assert brood._next_child(source).visit == VisitId("above", 1, 0)
+
+
+def test_a_map_plans_nothing_before_its_turn() -> None:
+    """Told of children above before the engine knows of it, it waits until it is opened."""
+    posted: list[Any] = []
+    visits = {ABOVE: SimpleNamespace(state=SimpleNamespace(final=False))}
+    above = SimpleNamespace(visit=ABOVE, listeners=[], opened=True, born=2, closed=False)
+    session = SimpleNamespace(run=SimpleNamespace(visits=visits), post=lambda *events: posted.extend(events))
+    born: list[Any] = []
+    nursery: Any = SimpleNamespace(
+        broods={ABOVE: above},
+        session=session,
+        window=4,
+        soon=lambda job: job(),
+        bear=lambda brood, children: born.extend(children),
+    )
+    source = Node(SimpleNamespace(), ABOVE, mapped=True)  # type: ignore[arg-type]
+    brood = Brood(nursery, MINE, ((source,), {}), [Elements(source, False)])
+    brood.nudge()
+    assert (posted, born) == ([], [])
+    brood.open()
+    assert [type(event).__name__ for event in posted] == ["MapOpened"]
+    assert [visit.index for visit, _, _ in born] == [0, 1]
