@@ -16,7 +16,9 @@ from prefect_nb.analysis import cells
 from prefect_nb.analysis.code import cell_fingerprint
 from prefect_nb.analysis.header import options
 from prefect_nb.analysis.names import BUILTINS, Names, analyze
-from prefect_nb.core.graph import Graph, Node, build
+from prefect_nb.core.graph import Graph
+from prefect_nb.core.links import Node
+from prefect_nb.core.reading import Builder
 from prefect_nb.core.spec import TaskSpec
 from prefect_nb.errors import UsageError
 
@@ -96,6 +98,8 @@ class Document:
     _cells: dict[str, CellInfo] = field(default_factory=dict)
     _graph: Graph | None = None
     _careful: Graph | None = None
+    _builder: Builder = field(default_factory=Builder, repr=False)
+    _careful_builder: Builder = field(default_factory=Builder, repr=False)
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
     _seen: dict[str, Seen] = field(default_factory=dict)
     _nodes: dict[tuple[str, bool], tuple[CellInfo, Seen | None, Node]] = field(default_factory=dict)
@@ -192,7 +196,7 @@ class Document:
             if self._graph is None:
                 ids = self._ids()
                 nodes = [self._node(c, ids, False) for c in self._cells.values()]
-                self._graph = build(nodes, available=self.available())
+                self._graph = self._builder.build(nodes, self.available())
             return self._graph
 
     @property
@@ -203,7 +207,7 @@ class Document:
                 usual, ids = self.graph, self._ids()
                 nodes = [self._node(c, ids, True) for c in self._cells.values()]
                 same = all(one is two for one, two in zip(nodes, usual.nodes, strict=True))
-                self._careful = usual if same else build(nodes, available=self.available())
+                self._careful = usual if same else self._careful_builder.build(nodes, self.available())
             return self._careful
 
     def _ids(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The parts of the graph: a cell's names, an edge and why it is there, and what is wrong with a cell.
 
-Plain data; the rules that make edges from names are in :mod:`prefect_nb.core.graph`.
+Plain data; the rules that make edges from names are in :mod:`prefect_nb.core.reading`.
 """
 
 from __future__ import annotations

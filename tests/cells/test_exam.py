@@ -13,7 +13,7 @@ from cells.conftest import catalogues
 from cells.exam import Exam
 from kernel.conftest import Kernel
 
-from prefect_nb.core.graph import build
+from prefect_nb.core.reading import build
 
 STATIC = ("MULTI_DEF", "FORWARD_READ", "UNDEF_READ", "MUTATES_INPUT")
 

@@ -6,8 +6,12 @@ from dataclasses import replace
 
 import pytest
 from cells.catalogue import Case, cases
+from hypothesis import given
+from hypothesis import strategies as st
 
-from prefect_nb.core.graph import Edge, Graph, Node, Problem, build
+from prefect_nb.core.graph import Graph
+from prefect_nb.core.links import Edge, Node, Problem
+from prefect_nb.core.reading import Builder, build
 from prefect_nb.errors import UsageError
 
 LEARNED_AT_RUN_TIME = {
@@ -280,3 +284,47 @@ def test_a_large_document_has_edges_for_its_reads_only() -> None:
     assert len(graph.order_edges) == count - 1
     assert graph.order() == tuple(n.id for n in nodes)
     assert len(graph.descendants("c0")) == count - 1
+
+
+_SOME_NAMES = st.frozensets(st.sampled_from("abcdef"), max_size=3)
+
+
+@st.composite
+def _lives(draw: st.DrawFn) -> list[tuple[list[Node], frozenset[str]]]:
+    """A notebook at several moments: most often it grew at its end, sometimes a cell above was edited or is gone."""
+    found: list[tuple[list[Node], frozenset[str]]] = []
+    cells: list[Node] = []
+    for moment in range(draw(st.integers(2, 5))):
+        for number in range(draw(st.integers(0, 3))):
+            sets = {name: draw(_SOME_NAMES) for name in ("reads", "writes", "deletes", "mutates", "keeps", "soft")}
+            defers, opaque = draw(_SOME_NAMES), draw(st.booleans())
+            after = tuple(n.id for n in cells[:1]) if draw(st.booleans()) else ("nowhere",) * draw(st.integers(0, 1))
+            cells = [*cells, Node(f"{moment}.{number}", **sets, defers=defers, opaque=opaque, after=after)]
+        if cells and draw(st.integers(0, 3)) == 0:
+            place = draw(st.integers(0, len(cells) - 1))
+            edited = [replace(cells[place], reads=draw(_SOME_NAMES))] if draw(st.booleans()) else []
+            cells = [*cells[:place], *edited, *cells[place + 1 :]]
+        found.append((cells, draw(_SOME_NAMES)))
+    return found
+
+
+@given(_lives())
+def test_a_graph_that_grew_is_the_graph_that_is_built_at_once(life: list[tuple[list[Node], frozenset[str]]]) -> None:
+    """What a builder keeps of an earlier graph never shows; the earlier graph is not changed by the later ones."""
+    builder = Builder()
+    grown = [(builder.build(cells, given_), build(cells, available=given_)) for cells, given_ in life]
+    assert all(one == two for one, two in grown)
+
+
+def test_a_cell_at_the_end_is_walked_alone() -> None:
+    """A builder looks at new cells only, as long as nothing that they bind was missed above."""
+    builder = Builder()
+    first, second = node("one", "gone", "a"), node("two", "a", "b")
+    builder.build([first], frozenset())
+    walked: list[str] = []
+    draft = builder._draft
+    draft.read = lambda place, node: walked.append(node.id)  # type: ignore[method-assign]
+    builder.build([first, second], frozenset())
+    assert walked == ["two"]
+    builder.build([first, second, node("three", "", "gone")], frozenset())
+    assert builder._draft is not draft
