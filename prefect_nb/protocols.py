@@ -115,13 +115,14 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class ResultRow:
-    """Where a result's sealed bytes are: `inline`, or a file of the result storage when `inline` is None."""
+    """A result's sealed bytes, `inline` or (None) in a file; without the result `uses`, if any, it is worth nothing."""
 
     digest: str
     size: int
     codec: str
     inline: bytes | None = None
     cost_s: float = 0.0
+    uses: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,9 @@ def save_outcome(
     address = ""
     while values or states:
         try:
-            address, row = vault.save({"values": values, "hidden": dict(states)}, namespace=namespace)
+            address, row = vault.save(
+                {"values": values, "hidden": dict(states)}, namespace=namespace, cost_s=outcome.cost_s
+            )
         except Unstorable as error:
             culprit = _culprit(vault, values, namespace)
             if culprit is None:
@@ -158,7 +160,7 @@ def save_outcome(
         rows.append(row)
         break
     done = replace(outcome, unstorable=unstorable, values=address, hidden=bool(states))
-    record, row = vault.save(done.to_plain(), namespace=namespace)
+    record, row = vault.save(done.to_plain(), namespace=namespace, cost_s=outcome.cost_s, uses=address)
     rows.append(row)
     return done, record, tuple(rows)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import mmap
 import os
 import time
@@ -16,12 +17,12 @@ from pathlib import Path
 
 from prefect_nb.errors import ResultUnavailable, StoreError, StoreFull, StoreReadOnly
 
-__all__ = ["FileId", "FileResults"]
+__all__ = ["ORPHAN_S", "FileId", "FileResults"]
 
 FileId = tuple[int, int, int, int]
 
 _CHUNK = 1 << 24
-_ORPHAN_S = 24 * 3600.0
+ORPHAN_S = 24 * 3600.0
 _QUARANTINE = "damaged"
 
 
@@ -59,14 +60,35 @@ class FileResults:
         """
         path = self.path(address)
         try:
-            if path.exists():
-                if path.stat().st_size == size:
-                    os.utime(path)
-                    return
-                self.quarantine(address)
-            self._write(path, pieces)
+            if not self._refreshed(path, size):
+                self._write(path, pieces)
         except OSError as error:
             raise self._explain(error) from error
+
+    def _refreshed(self, path: Path, size: int) -> bool:
+        """Whether the file is there; then it counts as written now, so that nobody deletes it who thought it old."""
+        with self._deleting(fcntl.LOCK_SH):
+            try:
+                if path.stat().st_size == size:
+                    at = time.time()
+                    os.utime(path, (at, at))
+                    return True
+            except FileNotFoundError:
+                return False
+            self.quarantine(path.name)
+            return False
+
+    @contextlib.contextmanager
+    def _deleting(self, how: int) -> Iterator[None]:
+        """Between a look at a file's age and what follows from it nobody else may act on that file."""
+        self.directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = self.directory.with_name(self.directory.name + ".lock")
+        fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, how)
+            yield
+        finally:
+            os.close(fd)
 
     def _write(self, path: Path, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -121,6 +143,21 @@ class FileResults:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path(address))
 
+    def discard(self, address: str, before: float) -> int:
+        """Remove a file unless it was written, or written again, since `before`; bytes freed.
+
+        Who writes the same content again counts on the file from then on, before any row names it.
+        """
+        return self._discard(self.path(address), before)
+
+    def _discard(self, path: Path, before: float) -> int:
+        with self._deleting(fcntl.LOCK_EX), contextlib.suppress(FileNotFoundError):
+            status = path.stat(follow_symlinks=False)
+            if status.st_mtime <= before:
+                os.unlink(path)
+                return status.st_size
+        return 0
+
     def quarantine(self, address: str) -> None:
         """Set a damaged file aside, for people to look at; it is swept like an orphan later."""
         place = self.directory / _QUARANTINE
@@ -129,21 +166,21 @@ class FileResults:
             os.replace(self.path(address), place / address)
             os.utime(place / address)
 
-    def sweep(self, known: Callable[[str], bool], *, older_than: float = _ORPHAN_S, now: float | None = None) -> int:
-        """Remove what no row refers to (by `known`) and unfinished drafts, once they are a day old; bytes freed."""
-        freed = 0
-        limit = (time.time() if now is None else now) - older_than
+    def orphans(self, known: Callable[[str], bool], before: float) -> dict[Path, int]:
+        """Files that no row refers to (by `known`) and unfinished drafts, last written before a time; their bytes."""
+        found = {}
         for entry in self._files():
-            try:
+            with contextlib.suppress(FileNotFoundError):
                 status = entry.stat(follow_symlinks=False)
                 aside = os.path.basename(os.path.dirname(entry.path)) == _QUARANTINE
-                if status.st_mtime > limit or (len(entry.name) == 64 and not aside and known(entry.name)):
-                    continue
-                os.unlink(entry.path)
-            except FileNotFoundError:
-                continue
-            freed += status.st_size
-        return freed
+                if status.st_mtime <= before and not (len(entry.name) == 64 and not aside and known(entry.name)):
+                    found[Path(entry.path)] = status.st_size
+        return found
+
+    def sweep(self, known: Callable[[str], bool], *, older_than: float = ORPHAN_S, now: float | None = None) -> int:
+        """Remove :meth:`orphans` once they are a day old; bytes freed."""
+        limit = (time.time() if now is None else now) - older_than
+        return sum(self._discard(path, limit) for path in self.orphans(known, limit))
 
     def usage(self) -> int:
         """Bytes of all files."""

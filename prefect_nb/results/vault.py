@@ -5,21 +5,35 @@ Knows all of `results` and a store's result rows; must not know tasks, keys of t
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from prefect_nb.errors import ResultUnavailable
+from prefect_nb.core.retention import Prunes, Sweep, Swept
+from prefect_nb.errors import ResultUnavailable, StoreError
 from prefect_nb.protocols import ResultRow, Serializer, Store
 from prefect_nb.results.envelope import Opened, open_envelope, seal
 from prefect_nb.results.serializers import PickleSerializer, PlainSerializer
-from prefect_nb.results.storage import FileId, FileResults
+from prefect_nb.results.storage import ORPHAN_S, FileId, FileResults
 
-__all__ = ["INLINE_LIMIT", "Vault"]
+__all__ = ["INLINE_LIMIT", "Collected", "Vault"]
 
 INLINE_LIMIT = 32 * 1024
 _CONTEXT = "result"
 _RECENT = 4096
+_MOMENT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What :meth:`Vault.collect` forgot: rows, bytes of their files, and files that had no row."""
+
+    swept: Swept
+    freed: int
+    orphans: int
+    orphan_bytes: int
 
 
 class Vault:
@@ -51,11 +65,21 @@ class Vault:
         self._serializers = tuple(serializers)
         self._verified: dict[str, FileId] = {}
         self._recent: OrderedDict[str, ResultRow] = OrderedDict()
+        self._later: set[str] = set()
 
-    def save(self, value: object, *, namespace: Mapping[str, Any], cost_s: float = 0.0) -> tuple[str, ResultRow]:
+    def save(
+        self, value: object, *, namespace: Mapping[str, Any], cost_s: float = 0.0, uses: str = ""
+    ) -> tuple[str, ResultRow]:
         """Write a value down; its digest and the row to append with the commit that refers to it.
 
         A large value's file is on the disk when this returns; a small one travels in the row.
+
+        Parameters
+        ----------
+        cost_s : float
+            Seconds it took to compute: what costs little per byte is evicted first.
+        uses : str
+            Another result without which this one is worth nothing.
 
         Raises
         ------
@@ -71,7 +95,7 @@ class Vault:
             inline = b"".join(sealed.pieces)
         else:
             self._files.put(sealed.address, sealed.pieces, sealed.size)
-        row = ResultRow(sealed.address, sealed.size, serializer.name, inline, cost_s)
+        row = ResultRow(sealed.address, sealed.size, serializer.name, inline, cost_s, uses)
         if inline is not None:
             self._remember(row)
         return sealed.address, row
@@ -108,15 +132,48 @@ class Vault:
     def evict(self, need: int = 0) -> list[str]:
         """Make room for `need` bytes under the quota; the digests of what was dropped."""
         dropped = list(self._store.evict(need))
-        for digest in dropped:
+        self._later.update(dropped)
+        self._discard()
+        return dropped
+
+    def _discard(self) -> None:
+        """Delete files of dropped results; what was written a moment ago, by whomever, is looked at next time."""
+        limit = time.time() - _MOMENT_S
+        for digest in list(self._later):
             self._recent.pop(digest, None)
             self._verified.pop(digest, None)
-            self._files.delete(digest)
-        return dropped
+            if not self._known(digest):
+                self._files.discard(digest, limit)
+            if self._known(digest) or not self._files.path(digest).exists():
+                self._later.discard(digest)
 
     def sweep(self) -> int:
         """Remove files that no row refers to and that are a day old; bytes freed."""
-        return self._files.sweep(lambda digest: self._store.result(digest) is not None)
+        return self._files.sweep(self._known)
+
+    def collect(self, sweep: Sweep) -> Collected:
+        """Forget results that nothing refers to and what exceeds the quota, and delete the files of both.
+
+        Rows go first, in one transaction: whoever is killed here leaves files without a row, which the next one takes.
+
+        Raises
+        ------
+        StoreError
+            If the store cannot forget, or is in trouble.
+        """
+        if not isinstance(self._store, Prunes):
+            raise StoreError(f"the store {self._store.location} cannot forget", hint="its author has to teach it")
+        swept, freed = self._store.sweep(sweep), 0
+        limit = sweep.at - (_MOMENT_S if swept.alone else sweep.grace_s)
+        if not sweep.rehearsal:
+            freed = sum(self._files.discard(digest, limit) for digest in swept.files if not self._known(digest))
+        orphans = self._files.orphans(self._known, sweep.at - ORPHAN_S)
+        if not sweep.rehearsal:
+            self._files.sweep(self._known, now=sweep.at)
+        return Collected(swept, freed, len(orphans), sum(orphans.values()))
+
+    def _known(self, digest: str) -> bool:
+        return self._store.result(digest) is not None
 
     def _remember(self, row: ResultRow) -> None:
         """Small results of this process are not fetched from the store again."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from prefect_nb import errors
 from prefect_nb.core.events import Event
+from prefect_nb.core.retention import Swept
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.wire import from_plain, to_plain
 from prefect_nb.protocols import Commit, Entry, LogChunk, Recalled, Receipt, ResultRow, RunRow, Signal, VisitRow
@@ -28,6 +29,7 @@ __all__ = [
     "result_from_wire",
     "run_from_wire",
     "signal_from_wire",
+    "swept_from_wire",
     "visit_from_wire",
 ]
 
@@ -94,7 +96,7 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             run_row,
             [_visit_to_wire(row) for row in commit.visit_rows],
             [
-                (r.digest, r.size, r.codec, None if r.inline is None else bytes(r.inline), r.cost_s)
+                (r.digest, r.size, r.codec, None if r.inline is None else bytes(r.inline), r.cost_s, r.uses)
                 for r in commit.results
             ],
             [_entry_to_wire(entry) for entry in commit.entries],
@@ -248,6 +250,22 @@ def signal_from_wire(row: tuple[Any, ...]) -> Signal:
     """A wish."""
     run, kind, task, actor, at, number, detail = row
     return Signal(run, kind, task, actor, at, number, _read(detail))
+
+
+def swept_from_wire(answer: tuple[Any, ...]) -> Swept:
+    """What a sweep gave."""
+    dropped, evicted, waiting, entries, alone = answer
+    return Swept(
+        files=tuple(digest for digest, _, file in (*dropped, *evicted) if file),
+        dropped=len(dropped),
+        dropped_bytes=sum(size for _, size, _ in dropped),
+        evicted=len(evicted),
+        evicted_bytes=sum(size for _, size, _ in evicted),
+        entries=entries,
+        waiting=len(waiting),
+        waiting_bytes=sum(waiting),
+        alone=bool(alone),
+    )
 
 
 _ERRORS = {

@@ -15,17 +15,16 @@ import sqlite3
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from prefect_nb.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly, StoreTooNew
+from prefect_nb.stores.migrations import SCHEMA_VERSION, raise_schema
 from prefect_nb.stores.place import FileLock, explain_os_error, network_filesystem, prepare
+from prefect_nb.stores.retention import compact
 from prefect_nb.stores.statements import READS, WRITES, Refused, check
 
-__all__ = ["SCHEMA_VERSION", "Answer", "Database", "LostLog"]
-
-SCHEMA_VERSION = 2
-_STEPS = {1: "ALTER TABLE signal ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'"}
-"""What makes a store of each earlier version one of the next."""
+__all__ = ["Answer", "Database", "LostLog"]
 
 
 Answer = tuple[int, str, Any]  # number of the request, "ok" | "refused" | "error", payload
@@ -166,6 +165,12 @@ class Database:
         """Bytes of the database and its log."""
         return sum(os.path.getsize(p) for p in (self.path, self.path + "-wal") if os.path.exists(p))
 
+    def compact(self) -> None:
+        """Give free pages back to the file system, where there are many; meant for a store that nobody else uses."""
+        self._renew()
+        with self._lock or nullcontext():
+            self._translated(compact)
+
     def close(self) -> None:
         """Checkpoint and close."""
         if self._lock is None:
@@ -227,8 +232,7 @@ class Database:
 
     def _raise_older(self, c: sqlite3.Connection) -> None:
         row = c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone()
-        for version in range(int(row[0]), SCHEMA_VERSION):
-            c.execute(_STEPS[version])
+        raise_schema(c, int(row[0]))
         c.execute("UPDATE store_meta SET value = ? WHERE key = 'schema_version'", (str(SCHEMA_VERSION),))
 
     def _refuse_newer(self, c: sqlite3.Connection) -> None:

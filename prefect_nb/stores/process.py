@@ -16,6 +16,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+from prefect_nb.core.retention import Sweep, Swept
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Entry, Receipt, Signal
 from prefect_nb.stores import codec
@@ -80,6 +81,12 @@ class ProcessStore(RowStore):
         dropped = super().evict(need)
         self._undone += bool(dropped)
         return dropped
+
+    def sweep(self, sweep: Sweep) -> Swept:
+        """Forget what nothing refers to, in one transaction; the files that held it are the caller's to delete."""
+        swept = super().sweep(sweep)
+        self._undone += 1
+        return swept
 
     def _ask(self, op: str, *args: Any) -> Any:
         return self._client.ask(op, args)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from prefect_nb.core.events import Event
+from prefect_nb.core.retention import Sweep, Swept
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Entry, LogChunk, Recalled, ResultRow, RunRow, Signal, Usage, VisitRow
 from prefect_nb.stores import codec
@@ -189,6 +190,17 @@ class RowStore:
     def evict(self, need: int = 0) -> Sequence[str]:
         """Drop results until `need` bytes fit under the quota, cheapest to recompute per byte first; their digests."""
         return list(self._ask("evict", need, self._quota))
+
+    def prune_run(self, run: str, worker: str) -> bool:
+        """Forget an ended run of that worker with all its rows, in one transaction; False if it moved or is held."""
+        return not self.alive(worker) and bool(self._ask("prune_run", run, worker))
+
+    def sweep(self, sweep: Sweep) -> Swept:
+        """Forget what nothing refers to, in one transaction; the files that held it are the caller's to delete."""
+        dead = [worker for worker in self._ask("open_workers") if not self.alive(worker)]
+        runs = [(row.run, row.worker) for row in sweep.runs]
+        answer = self._ask("collect", sweep.at, sweep.grace_s, self._quota, sweep.before, dead, runs, sweep.rehearsal)
+        return codec.swept_from_wire(answer)
 
     def check(self) -> list[str]:
         """Problems found by a full check, in words; empty when all is well."""

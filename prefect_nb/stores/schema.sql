@@ -1,4 +1,4 @@
--- The embedded store, schema version 1. Rows are projections of the events; `success` carries the one promise that
+-- The embedded store, schema version 3. Rows are projections of the events; `success` carries the one promise that
 -- no program error may break: at most one success for each visit.
 CREATE TABLE store_meta (
     key   TEXT PRIMARY KEY,
@@ -96,13 +96,17 @@ CREATE TABLE success (
     PRIMARY KEY (run_id, task, visit, idx)
 ) WITHOUT ROWID;
 
+-- `uses` names another result, without which this one is worth nothing; `gone_at` is the time since when nothing is
+-- known to refer to it.
 CREATE TABLE result (
     digest  TEXT PRIMARY KEY,
     size    INTEGER NOT NULL,
     codec   TEXT NOT NULL,
     inline  BLOB,
     cost_s  REAL NOT NULL,
-    used_at REAL NOT NULL
+    used_at REAL NOT NULL,
+    uses    TEXT NOT NULL DEFAULT '',
+    gone_at REAL
 );
 
 CREATE TABLE entry (

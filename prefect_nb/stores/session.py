@@ -76,6 +76,8 @@ class Session:
                 self._used[row[13]] = time.time()
 
     def _prepared(self, op: str, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        if op == "collect":
+            return (self._name, *args)
         if op != "open_worker":
             return args
         worker, kind, name = args

@@ -111,6 +111,11 @@ class SqliteStore(RowStore):
             for row in rows:
                 self._callbacks[row[0]](codec.signal_from_wire(row))
 
+    def compact(self) -> None:
+        """Give the database's free pages back to the file system, where there are many."""
+        with self._guard:
+            self._database.compact()
+
     def close(self) -> None:
         """Release the workers' locks and the file."""
         with self._guard:

@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from prefect_nb.stores.retention import collect, evict, open_workers, prune_run
+
 __all__ = ["ENTRY_COLUMNS", "READS", "RUN_COLUMNS", "VISIT_COLUMNS", "WRITES", "Refused"]
 
 _ENTRIES_PER_KEY = 8
@@ -44,9 +46,9 @@ _PUT_RUN = _insert("run", RUN_COLUMNS, "run_id")
 _PUT_VISIT = _insert("visit", VISIT_COLUMNS, "run_id, task, visit, idx")
 _PUT_ENTRY = _insert("entry", ENTRY_COLUMNS)
 _PUT_RESULT = (
-    "INSERT INTO result (digest, size, codec, inline, cost_s, used_at) VALUES (?, ?, ?, ?, ?, ?) "
+    "INSERT INTO result (digest, size, codec, inline, cost_s, uses, used_at) VALUES (?, ?, ?, ?, ?, ?, ?) "
     "ON CONFLICT (digest) DO UPDATE SET size = excluded.size, codec = excluded.codec, inline = excluded.inline, "
-    "cost_s = max(cost_s, excluded.cost_s), used_at = excluded.used_at"
+    "cost_s = max(cost_s, excluded.cost_s), uses = excluded.uses, used_at = excluded.used_at"
 )
 _PUT_LOG = "INSERT INTO log (run_id, task, visit, idx, attempt, stream, text, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
@@ -179,26 +181,6 @@ def note_use(c: sqlite3.Connection, digests: list[str], at: float) -> None:
     c.executemany("UPDATE result SET used_at = ? WHERE digest = ?", [(at, digest) for digest in digests])
 
 
-def evict(c: sqlite3.Connection, need: int, quota: int) -> list[str]:
-    """Drop results, cheapest to recompute per byte first, those of unfinished runs last, until `need` bytes fit."""
-    used = int(c.execute("SELECT coalesce(sum(size), 0) FROM result").fetchone()[0])
-    if used + need <= quota:
-        return []
-    rows = c.execute(
-        "SELECT digest, size, EXISTS (SELECT 1 FROM visit v JOIN run r ON r.run_id = v.run_id WHERE v.result = digest "
-        "AND v.result <> '' AND r.ended_at IS NULL) AS open FROM result ORDER BY open, cost_s / max(size, 1), used_at"
-    ).fetchall()
-    dropped: list[str] = []
-    for digest, size, _ in rows:
-        if used + need <= quota:
-            break
-        used -= size
-        dropped.append(digest)
-    c.executemany("DELETE FROM result WHERE digest = ?", [(d,) for d in dropped])
-    c.executemany("DELETE FROM entry WHERE result = ?", [(d,) for d in dropped])
-    return dropped
-
-
 def runs(c: sqlite3.Connection, flow: str, limit: int) -> list[Any]:
     """Run rows, newest first."""
     where, values = ("WHERE flow = ?", (flow, limit)) if flow else ("", (limit,))
@@ -307,8 +289,12 @@ def check(c: sqlite3.Connection, results: str) -> list[str]:
 
 WRITES: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use, evict)
+    for f in (
+        *(append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use),
+        *(evict, prune_run, collect),
+    )
 }
 READS: dict[str, Callable[..., Any]] = {
-    f.__name__: f for f in (runs, run, visits, events, keys, entries, recall, result, logs, worker, usage, wishes)
+    f.__name__: f
+    for f in (runs, run, visits, events, keys, entries, recall, result, logs, worker, usage, wishes, open_workers)
 }

@@ -147,6 +147,11 @@ def test_an_older_schema(kind, folder):
     filled(folder)
     with sqlite3.connect(folder / "state.db") as c:
         c.execute("ALTER TABLE signal DROP COLUMN detail")
+        c.execute("ALTER TABLE result DROP COLUMN uses")
+        c.execute("ALTER TABLE result DROP COLUMN gone_at")
+        record = b'..{"modules":{},"values":"%s"}' % (b"e" * 64)
+        c.execute("INSERT INTO result VALUES ('rec', 9, 'plain', ?, 1.0, 0.0)", (record,))
+        c.execute("INSERT INTO result VALUES ('val', 9, 'pickle', ?, 1.0, 0.0)", (record,))
         c.execute("UPDATE store_meta SET value = '1' WHERE key = 'schema_version'")
     c.close()
     store = kind(folder)
@@ -157,7 +162,9 @@ def test_an_older_schema(kind, folder):
         store.close()
     with sqlite3.connect(folder / "state.db") as c:
         assert c.execute("SELECT detail FROM signal").fetchone() == ('{"note":"ok"}',)
-        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("2",)
+        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("3",)
+        uses = dict(c.execute("SELECT digest, uses FROM result WHERE digest IN ('rec', 'val')").fetchall())
+        assert uses == {"rec": "e" * 64, "val": ""}, "what a record uses was not found"
     c.close()
 
 
@@ -283,7 +290,7 @@ def test_the_check_names_what_is_wrong(folder, open_here, tmp_path):
     with sqlite3.connect(folder / "state.db") as c:
         c.execute("DELETE FROM event WHERE seq = 1")
         c.execute("UPDATE visit SET type = 'COMPLETED'")
-        c.execute("INSERT INTO result VALUES (?, 9, 'pickle', NULL, 1.0, 1.0)", ("e" * 64,))
+        c.execute("INSERT INTO result VALUES (?, 9, 'pickle', NULL, 1.0, 1.0, '', NULL)", ("e" * 64,))
     c.close()
     told = "\n".join(store.check())
     assert "run r1: 2 events recorded, 1 found" in told
@@ -398,7 +405,7 @@ def test_heartbeats_and_uses_are_recorded_when_due(folder):
     session = Session(Database(str(folder)), "s", os.getpid(), clock=clock)
     session.write([(1, "open_worker", ("w1", "kernel", "k"))])
     run = ("r1", "f", "", 1, "Open", "RUNNING", "", 1.0, None, "w", "{}", "{}", 0)
-    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0)], [], [], -1, ()))])
+    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0, "")], [], [], -1, ()))])
     session.read("result", ("d",))
 
     def seen():
