@@ -38,7 +38,7 @@ __all__ = ["Attachments", "Session"]
 
 _BATCH = 256
 _LOGS_S = 0.5
-_GATHER_S = 0.004  # how long events that nobody waits for are collected into one commit
+_GATHER_S = 0.01  # how long events that nobody waits for are collected into one commit
 _LOOK_S = 1.0
 _OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.TriggerJudged, ev.BodyEntered, *ev.BODY_ENDS)
 
