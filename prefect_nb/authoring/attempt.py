@@ -86,6 +86,7 @@ async def attempt(
     permission : tuple
         The visit, the attempt's number (from 1) and the kernel-wide permit that an interrupt has to name.
     """
+    __tracebackhide__ = True
     visit, number, permit = permission
     shell, session = flow.shell, flow.session
     flow.ns.materialize(names.reads | names.defers | names.deletes | (names.writes - names.must_write))

@@ -113,6 +113,7 @@ class Body:
         view : mutable mapping, optional
             Stands in for the namespace where names are looked up outside functions.
         """
+        __tracebackhide__ = True  # a debugger's stack is the user's; so in all that lies between it and the shell
         with self._history(), interrupts.around(token) as guard:
             error: BaseException | None = None
             try:
@@ -203,6 +204,7 @@ def _is_coroutine(code: CodeType) -> bool:
 async def _execute(
     code: CodeType, namespace: dict[str, Any], guard: Guard, view: MutableMapping[str, Any] | None
 ) -> None:
+    __tracebackhide__ = True
     if _is_coroutine(code):
         await guard.drive(eval(code, namespace, view))  # noqa: S307 - running the user's cell is the purpose
         return

@@ -98,6 +98,7 @@ class Door:
         shell.magics_manager.magics["line"].pop("flow", None)
 
     async def _run(self, line: str, cell: str) -> None:
+        __tracebackhide__ = True
         await self.rooms.runner(line, cell)
 
     async def _run_flow(self, name: str) -> None:

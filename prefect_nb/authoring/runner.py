@@ -71,6 +71,7 @@ class CellRunner:
         NotAvailable
             If it cannot run because something before it failed, was stopped or never ran.
         """
+        __tracebackhide__ = True
         flow = self.flow
         known = flow.arrived(cell.removesuffix("\n"))
         if known.complaint:
@@ -141,6 +142,7 @@ class CellRunner:
 
     async def _visit_and_return(self, job: Job) -> Visit:
         """A visit that somebody asked for; versions that were put back only for its sake make way again."""
+        __tracebackhide__ = True
         before = dict(self.flow.ns.writers)
         try:
             return await self._visit(job)
@@ -148,6 +150,7 @@ class CellRunner:
             self._effects.return_rest(job.cell, before)
 
     async def _visit(self, job: Job) -> Visit:
+        __tracebackhide__ = True
         document = self.flow.document
         for ancestor in document.careful.ancestors(job.cell.id):
             above = document.cell(ancestor)
@@ -208,6 +211,7 @@ class CellRunner:
     # --- the machine's orders ----------------------------------------------------------------------------------------
 
     async def _plan(self, job: Job, upstream: tuple[VisitId, ...]) -> Visit:
+        __tracebackhide__ = True
         session = self.flow.session
         resting = rests.rested(session.run, job)
         if resting is not None and resting.state.name is StateName.PAUSED:
@@ -294,6 +298,7 @@ class CellRunner:
 
     async def _enter(self, job: Job, order: Enter) -> Order | rests.Rested:
         """One attempt; afterwards the namespace holds either all that it made or nothing."""
+        __tracebackhide__ = True
         flow, visit = self.flow, job.visit
         assert visit is not None
         if job.pulled and order.attempt == 1:

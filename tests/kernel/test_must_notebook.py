@@ -265,9 +265,11 @@ def test_a_breakpoint_stops_at_the_users_line(loaded: Any, debugger: str) -> Non
     ]
     source = "\n    ".join(["def stepped():", *lines]) + "\nstepped()"
     name = f"halted_{len(debugger)}"
-    prompts, run = _debugged(loaded, f"%%task {name} --cache never\n{source}", name, "p 'it', before", "n", "c")
-    assert prompts == ["ipdb> "] * 3
+    answers = ("where", "p 'it', before", "n", "c")
+    prompts, run = _debugged(loaded, f"%%task {name} --cache never\n{source}", name, *answers)
+    assert prompts == ["ipdb> "] * 4
     stop, _, step = _plain(run.text()).partition("('it', 20)")
+    assert "prefect_nb" not in stop  # the stack is the user's
     assert "----> 5     after = before + 1" in stop
     assert "----> 6     return after" in step
     assert run.result == "21"
