@@ -160,13 +160,12 @@ class Attendance(Desk):
             return
         try:
             bound = self._bound()
+            call = self._call = task.prepared(house, self.visit, bound, mapped=self.parent is not None)
         except Exception as error:  # its inputs cannot be had, or do not fit the function: that is its failure
             self._fail_before(error)
             return
-        call = self._call = task.prepared(house, self.visit, bound)
         call.keep = self._keep
         call.mutated = self._mutated
-        call.mapped = self.parent is not None
         self._like = likeness(call.keyed, bound)
         self._past = house.former.take(task.spec.name, call.keyed.key, self.visit, self._like)
         finding = self._found(call)
