@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +30,7 @@ from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
-from prefect_nb.errors import ResultUnavailable
+from prefect_nb.errors import PrefectNBError, ResultUnavailable
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
@@ -39,6 +41,8 @@ __all__ = ["Attendance"]
 
 GRACE_S = 2.0
 """How long a body may take to end after it was asked to stop; then its visit ends without it."""
+_DEAR_S = 0.003
+"""From here on a body's end is durable before its worker enters another, so that a kill costs each worker one body."""
 
 
 class Attendance(Desk):
@@ -287,7 +291,11 @@ class Attendance(Desk):
             with calling(caller):
                 return attempt(call, order, body)
 
+        began = time.perf_counter()
         self._after(context.run(entry))
+        if time.perf_counter() - began >= _DEAR_S:
+            with suppress(PrefectNBError):  # the visit's desk hears of it
+                house.session.ask()
 
     def _after(self, ended: Ended) -> None:
         if ended.error is not None:
