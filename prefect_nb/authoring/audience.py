@@ -11,7 +11,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from uuid import uuid4
 
@@ -24,12 +26,23 @@ from prefect_nb.views.bundle import bundle
 from prefect_nb.views.model import ViewModel
 from prefect_nb.views.progress import Progress, ended
 
-__all__ = ["PROGRESS", "watched"]
+__all__ = ["PROGRESS", "aside", "watched"]
 
 PROGRESS = "PREFECT_NB_PROGRESS"
 _LINES_S, _PICTURE_S = 0.1, 1.0
 _SHARE = 20  # between two looks, this many times the processor time of the last
+_aside: ContextVar[bool] = ContextVar("prefect_nb_aside", default=False)
 _print = print  # notebooks may replace the builtin
+
+
+@contextmanager
+def aside() -> Iterator[None]:
+    """Runs that begin within are asked for by a page that shows them already: no cell called them."""
+    reset = _aside.set(True)
+    try:
+        yield
+    finally:
+        _aside.reset(reset)
 
 
 def watched(run: Run, drive: Callable[[], Any]) -> Callable[[], Any]:
@@ -56,7 +69,7 @@ def _audience(run: Run) -> Callable[[], None] | None:
     shell = live.shell if live is not None else _shell()
     if getattr(shell, "kernel", None) is not None:
         if live is not None and live.follow is not None:
-            return live.follow(run, run.session)
+            return live.follow(run, not _aside.get())
         return _Watch(run, _picture(shell), _PICTURE_S).leave if shell is not None else None
     if wish == "1" or (sys.stderr is not None and sys.stderr.isatty()):
         return _Watch(run, _lines(), _LINES_S).leave

@@ -97,15 +97,16 @@ class Hub:
         self._start()
         self._wake.set()
 
-    def follow(self, run: FlowRun, session: Session) -> Callable[[], None]:
-        """Show the run of a flow of functions, below the cell if one runs here; the result is called at its end."""
+    def follow(self, run: FlowRun, below: bool) -> Callable[[], None]:
+        """Show the run of a flow of functions, also below the cell that called it; the result is called at its end."""
+        session = run.session
         with self._lock:
             screen = self._runs[run.id][0] if run.id in self._runs else RunScreen(session)
             screen.session, screen.here = session, True
             self._runs[run.id] = screen, RunCommands(run, screen)
             while len(self._runs) > _KEPT and not (oldest := next(iter(self._runs.values()))[0]).here:
                 del self._runs[oldest.run.id]
-            if self._busy and threading.current_thread() is threading.main_thread():
+            if below and threading.current_thread() is threading.main_thread():
                 self._show(screen, self._picture())
         session.bus.subscribe(lambda _: self._wake.set())
         self._start()

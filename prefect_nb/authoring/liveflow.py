@@ -87,7 +87,7 @@ class LiveFlow:
         self.unchanged: Callable[[CellInfo], bool] = lambda cell: False
         self.on_open: Callable[[Session], None] = lambda session: None
         self.expect: Callable[[str], None] = lambda cell_id: None
-        self.follow: Callable[[Any, Session], Callable[[], None]] | None = None
+        self.follow: Callable[[Any, bool], Callable[[], None]] | None = None
         self._gone: set[str] = set()
         self._permits = count(1)
         self._ordinals = count(1)

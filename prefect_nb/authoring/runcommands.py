@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from prefect_nb.authoring import approvals
+from prefect_nb.authoring.audience import aside
 from prefect_nb.authoring.commands import Handler, Said, answer_of, answered, story, wanted
 from prefect_nb.authoring.flows import resume
 from prefect_nb.authoring.runs import Run
@@ -83,7 +84,8 @@ class RunCommands:
     def _resume_run(self, task: str, data: Mapping[str, Any]) -> Said:
         if self._screen.here:
             raise UsageError(f"run {self._run.id} still runs")
-        resume(self._run.id)
+        with aside():
+            resume(self._run.id)
         return "the run goes on: what had succeeded is not run again", None
 
     def _cancel(self, task: str, data: Mapping[str, Any]) -> Said:

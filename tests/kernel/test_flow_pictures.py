@@ -55,7 +55,7 @@ def test_a_loop_of_calls_does_not_flood_its_cell(shared_kernel: Any) -> None:
     """A cell that calls a flow many times has five pictures, the last of which shows the last run."""
     shared_kernel.run("%load_ext prefect_nb\n" + FLOW)
     run = shared_kernel.run(
-        "ids = []\nfor n in range(9):\n    r = inner.submit(n); r.result(); r.left(); ids.append(r.id)"
+        "ids = []\nfor n in range(9):\n    r = inner.submit(n); r.result(); r.left(); ids.append(r.id)\ndel r"
     )
     shown = pictures(run)
     assert len(shown) == 5
