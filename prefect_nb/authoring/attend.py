@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
@@ -20,7 +21,7 @@ from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.former import Past, likeness
 from prefect_nb.authoring.house import Family, House
-from prefect_nb.authoring.nodes import Broken, filled, nodes_among
+from prefect_nb.authoring.nodes import Broken, Skip, filled, nodes_among
 from prefect_nb.authoring.reuse import Finding, Found
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.triggers import judged, upstream_states
@@ -321,6 +322,8 @@ class Attendance(Desk):
         if args and type(args[0]) is Broken:
             raise args[0].error
         if self.has_nodes:
-            args = tuple(filled(a, self.house.given) for a in args)
-            kwargs = {name: filled(a, self.house.given) for name, a in kwargs.items()}
+            skipped = Skip.SKIPPED if self.task.tells_skips else None
+            give = partial(self.house.given, skipped=skipped)
+            args = tuple(filled(a, give) for a in args)
+            kwargs = {name: filled(a, give) for name, a in kwargs.items()}
         return self.task.bind(args, kwargs)

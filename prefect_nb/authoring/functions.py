@@ -91,6 +91,7 @@ class Task(Generic[P, R]):
         self.handlers = handlers
         self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
+        self.tells_skips = False  # whether a skipped input is told from None
         self.is_async = inspect.iscoroutinefunction(function)
         self._binder = Binder(function)
         self._known: _Known | None = None
