@@ -142,11 +142,16 @@ class Tracer:
             self._seen.add((id(namespace), name))
             self._wanted.append(("", name, namespace[name]))
 
-    def drain(self, hasher: Hasher) -> list[tuple[str, Fault]]:
-        """Follow everything that is wanted until nothing is; what cannot be followed is returned by name."""
+    def drain(self, hasher: Hasher, *, notebook: bool = True) -> list[tuple[str, Fault]]:
+        """Follow everything that is wanted until nothing is; what cannot be followed is returned by name.
+
+        Without `notebook`, globals of the notebook are left out: they are not the value's own.
+        """
         faults = []
         while self._wanted:
             owner, name, value = self._wanted.pop()
+            if not owner and not notebook:
+                continue
             label = f"{owner}.{name}" if owner and name else owner or name
             try:
                 if owner and not name:

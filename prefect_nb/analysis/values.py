@@ -16,15 +16,17 @@ import sys
 import types
 import uuid
 from collections import OrderedDict
-from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 from prefect_nb.analysis.encode import LEAVES, Fault, Hasher, digest
 from prefect_nb.analysis.forms import choose, register
-from prefect_nb.analysis.trace import Tracer
+from prefect_nb.analysis.trace import Part, Tracer
 
-__all__ = ["Hasher", "Memo", "fingerprint", "is_immutable", "register", "size_of"]
+__all__ = ["FOLLOWS", "Hasher", "Memo", "fingerprint", "is_immutable", "own_fingerprint", "register", "size_of"]
+
+FOLLOWS = "b3+"
+"""How the digest of a value begins whose functions look names up when they are called."""
 
 _ATOMS = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis), type(NotImplemented), range)
 _FROZEN = frozenset(
@@ -126,11 +128,33 @@ def fingerprint(value: object, memo: Memo | None = None) -> str:
     leaf = LEAVES.get(type(value))
     if leaf is not None:
         return "b3-" + digest(leaf(value)).hex()
+    encoded, tracer = _walked(value, memo, follow=True)
+    return "b3-" + digest(encoded + _rows(tracer.parts)).hex()
+
+
+def own_fingerprint(value: object, memo: Memo | None = None) -> str:
+    """The digest of what belongs to a value itself: not of notebook names that functions in it look up when called.
+
+    Such a value's digest begins with :data:`FOLLOWS`, and whoever relies on what its functions do has to follow them.
+
+    Raises
+    ------
+    Unhashable
+        With the path to the part at fault.
+    """
+    leaf = LEAVES.get(type(value))
+    if leaf is not None:
+        return "b3-" + digest(leaf(value)).hex()
+    encoded, tracer = _walked(value, memo, follow=False)
+    return (FOLLOWS if tracer.late else "b3-") + digest(encoded + _rows(tracer.parts)).hex()
+
+
+def _walked(value: object, memo: Memo | None, *, follow: bool) -> tuple[bytes, Tracer]:
     tracer = Tracer()
     hasher = Hasher(tracer, choose, memo)
     try:
         encoded = hasher.encode(value)
-        faults = tracer.drain(hasher)
+        faults = tracer.drain(hasher, notebook=follow)
     except Fault as fault:
         raise fault.error("value") from None
     except RecursionError:
@@ -138,9 +162,11 @@ def fingerprint(value: object, memo: Memo | None = None) -> str:
     if faults:
         label, found = faults[0]
         raise found.error(label)
-    if tracer.parts:
-        encoded += b"".join(f"{p.kind}\0{p.name}\0{p.digest}\n".encode() for p in sorted(tracer.parts))
-    return "b3-" + digest(encoded).hex()
+    return encoded, tracer
+
+
+def _rows(parts: set[Part]) -> bytes:
+    return b"".join(f"{p.kind}\0{p.name}\0{p.digest}\n".encode() for p in sorted(parts))
 
 
 def is_immutable(value: object) -> bool:
@@ -201,8 +227,9 @@ def _size(value: Any, depth: int) -> int:
     own = sys.getsizeof(value, 64)
     if not depth:
         return own
-    if isinstance(value, Mapping):
-        some = [x for pair in itertools.islice(value.items(), 64) for x in pair]
+    if isinstance(value, dict | types.MappingProxyType):  # a foreign mapping may fetch, lock or refuse when it is asked
+        pairs = dict.items(value) if isinstance(value, dict) else value.items()
+        some = [x for pair in itertools.islice(pairs, 64) for x in pair]
         return own + _sampled(some, 2 * len(value), depth)
     if isinstance(value, list | tuple | set | frozenset):
         return own + _sampled(list(itertools.islice(value, 64)), len(value), depth)

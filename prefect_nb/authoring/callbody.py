@@ -24,7 +24,6 @@ from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Entered, Handlers
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.outputs import to_plain
-from prefect_nb.authoring.targets import Product, made
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter
@@ -97,8 +96,6 @@ class Call:
         Whether its index is that of an element of a map.
     handlers : Handlers
         The author's own, who hear of each move.
-    product : Product, optional
-        The file that it makes.
     void : set of int
         Permissions that were taken back while their bodies went on: what these give is refused.
     """
@@ -116,7 +113,6 @@ class Call:
     rows: dict[str, ResultRow] = field(default_factory=dict)
     mapped: bool = False
     handlers: Handlers = NOBODY
-    product: Product | None = None
     void: set[int] = field(default_factory=set)
 
 
@@ -205,14 +201,8 @@ def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseExcep
     if call.handlers:
         end = None if error is None else _end(call, order, error)
         value, error = call.handlers.ended(_entry(call, order), (value, error), end)
-    file: dict[str, str] | None = None
-    if error is None and call.product is not None:
-        try:
-            file = made(call.product, value)
-        except PrefectNBError as raised:  # a value that cannot become its file is the task's failure
-            error = raised
     if error is None:
-        return _ended_well(call, order, watch, (value, file))
+        return _ended_well(call, order, watch, value)
     call.ground.session.post(_end(call, order, error))
     return Ended(error=error.error if isinstance(error, Stopped | Overdue) else error)
 
@@ -241,13 +231,10 @@ def _refused(call: Call, order: Enter) -> Ended:
     return Ended()
 
 
-def _ended_well(call: Call, order: Enter, watch: _Watch, given: tuple[Any, dict[str, str] | None]) -> Ended:
-    value, file = given
+def _ended_well(call: Call, order: Enter, watch: _Watch, value: Any) -> Ended:
     states = hidden.changed(watch.generators, hidden.generators()) if watch.generators else {}
     shown = to_plain(watch.capture.outputs())
     stored = {"call": value, "outputs": shown, "hidden": states, "cost_s": watch.cost}
-    if file is not None:
-        stored["product"] = file
     note, address, attachments = _record(call, stored, watch)
     if call.keep is not None:
         call.keep(value, bool(address))

@@ -102,7 +102,8 @@ class Document:
     _careful_builder: Builder = field(default_factory=Builder, repr=False)
     _parsed: dict[str, CellInfo] = field(default_factory=dict)
     _seen: dict[str, Seen] = field(default_factory=dict)
-    _nodes: dict[tuple[str, bool], tuple[CellInfo, Seen | None, Node]] = field(default_factory=dict)
+    _late: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
+    _nodes: dict[tuple[str, bool], tuple[CellInfo, Seen | None, frozenset[str], Node]] = field(default_factory=dict)
     _told: tuple[Graph, bool, dict[str, Any]] | None = None
     _rebound: frozenset[str] = _NOTHING
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -162,6 +163,15 @@ class Document:
             ):
                 self._graph = self._careful = None
 
+    def expect(self, cell: CellInfo, reads: frozenset[str]) -> bool:
+        """Take over which names functions inside the cell's inputs look up; whether that is news."""
+        if self._late.get(cell.id, ("", _NOTHING)) == (cell.shape, reads) or (cell.id not in self._late and not reads):
+            return False
+        with self._lock:
+            self._late[cell.id] = cell.shape, reads
+            self._graph = self._careful = None
+        return True
+
     def undisturbed(self, cell: CellInfo) -> bool:
         """Whether no cell below binds, changes or unbinds a name that this one uses: then its place is immaterial."""
         if cell.names is None or _unclear(cell.names):
@@ -182,7 +192,11 @@ class Document:
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
         """Names that an execution of this very cell was seen to depend on, beyond its source."""
         seen = self._seen.get(cell.id)
-        return seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING
+        return (seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING) | self._looked_up(cell)
+
+    def _looked_up(self, cell: CellInfo) -> frozenset[str]:
+        shape, reads = self._late.get(cell.id, ("", _NOTHING))
+        return reads if shape == cell.shape else _NOTHING
 
     def beside(self, cell: CellInfo) -> frozenset[str]:
         """Names that the cell was seen to change through other names."""
@@ -217,13 +231,15 @@ class Document:
         """The cell's node; made again only when something about this very cell changed."""
         seen = self._seen.get(cell.id)
         after = tuple(ids.get(name, name) for name in cell.spec.after) if cell.spec is not None else ()
+        late = self._looked_up(cell)
         known = self._nodes.get((cell.id, careful))
-        if known is None or known[0] is not cell or known[1] is not seen or known[2].after != after:
+        if known is None or known[0] is not cell or known[1:3] != (seen, late) or known[3].after != after:
             node = _node(cell, after, seen, careful=careful)
+            node = replace(node, looks_up=late) if late else node
             if careful and node == (usual := self._node(cell, ids, False)):
                 node = usual  # the very same, so that equal graphs are told by their nodes
-            known = self._nodes[cell.id, careful] = cell, seen, node
-        return known[2]
+            known = self._nodes[cell.id, careful] = cell, seen, late, node
+        return known[3]
 
     def to_plain(self) -> dict[str, Any]:
         """The tasks and the data edges between them, as the views draw them."""

@@ -1,6 +1,6 @@
 """What an execution or a hit does to the namespace's versions and to the graph.
 
-Before: every input at the version that its edge names, and what must not be seen hidden. After: versions of all that
+Before: every input at the version that its edge names. After: versions of all that
 was made, and what the execution showed about the cell. Knows versions, outcomes and the document; runs no body.
 """
 
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
-from prefect_nb.analysis.names import Names
 from prefect_nb.authoring.attempt import Tried
 from prefect_nb.authoring.diagnoses import Diagnosis
 from prefect_nb.authoring.document import CellInfo, Seen
@@ -98,51 +96,6 @@ class Effects:
             producer = flow.document.graph.producer(producer, name)
         return producer
 
-    @contextmanager
-    def without_own(self, cell: CellInfo) -> Iterator[None]:
-        """For a moment, the names as the cell found them: what it bound itself, and may not bind again, is away."""
-        ns, names, user = self._flow.ns, cell.names or Names(), self._flow.shell.user_ns
-        said = names.reads | names.writes | names.defers
-        own = {n for n in said if ns.writer(n) == cell.id and (n not in names.must_write or n in names.reads)}
-        ns.materialize(own)
-        away = {n: user.pop(n) for n in own if n in user}
-        try:
-            yield
-        finally:
-            user.update(away)
-
-    def hide(self, cell: CellInfo, producers: Mapping[str, str]) -> dict[str, Any]:
-        """Take away what the cell must not see: names that only this cell or later ones bound.
-
-        What the cell itself bound last time is gone for good; the rest comes back with :meth:`unhide`.
-        """
-        ns, names = self._flow.ns, cell.names
-        if names is None:
-            return {}
-        user, hidden = self._flow.shell.user_ns, {}
-        basis = self._inputs.basis(cell.id)
-        said = names.reads | names.writes | names.defers
-        for name in frozenset(basis.made if basis is not None else ()) - said:
-            if ns.writer(name) == cell.id:
-                ns.drop(name)
-        for name in said - set(producers):
-            writer = ns.writer(name)
-            if writer is None:
-                continue
-            if writer == cell.id:
-                if name not in names.must_write or name in names.reads:
-                    ns.drop(name)  # as in a new kernel, where it is not there before the cell made it
-            elif name in names.reads or name not in names.must_write:
-                ns.materialize((name,))
-                if name in user:
-                    hidden[name] = user.pop(name)
-        return hidden
-
-    def unhide(self, hidden: Mapping[str, Any]) -> None:
-        """Bring back what was hidden, unless the cell has bound it now."""
-        user = self._flow.shell.user_ns
-        user.update({n: v for n, v in hidden.items() if n not in self._flow.ns})
-
     # --- after -------------------------------------------------------------------------------------------------------
 
     def made(self, cell: CellInfo, record: Record, changes: Changes, tried: Tried, visit: VisitId) -> None:
@@ -198,13 +151,18 @@ class Effects:
         ns = self._flow.ns
         self._check_shared(cell, outcome)
         self._drop(cell, outcome)
-        stored = [v for v in self._versions(cell, outcome) if v.address]
+        there = {n for n in outcome.kept if n in ns and ns.fingerprint(n) == outcome.names[n]}
+        ns.materialize(there)
+        stored = [v for v in self._versions(cell, outcome) if v.address and v.name not in there]
         carried = self._carried(cell, outcome)
         ns.promise(stored, carried)
         self._replace_plain(carried)
-        put_back(self._flow.vault, outcome, *code, ns)
+        put_back(self._flow.vault, outcome, (*code, self._flow.shell.compile.flags), ns)
         for name in (*outcome.modules, *outcome.defined, *outcome.closed):
             ns.made(Version(cell.id, name, outcome.names[name]))
+        for version in self._versions(cell, outcome):
+            if version.name in there:
+                ns.made(version)
         if outcome.size <= _SMALL:
             ns.materialize(v.name for v in stored)
         self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
@@ -217,14 +175,18 @@ class Effects:
         Raises
         ------
         ResultUnavailable
-            If something more does now: it would lose what it shares.
+            If something more does now: it would lose what it shares. Or if less does: it would share what it does not.
         """
         if not outcome.carried:
             return
         ns, later = self._flow.ns, self._flow.document.after(cell.id)
-        now = {n for n in ns.linked(outcome.carried) if n not in outcome.names and ns.writer(n) not in later}
+        near = ns.kin.linked(outcome.carried, data=True)
+        now = {n for n in near if n not in outcome.names and ns.writer(n) not in later}
         if extra := sorted(now - set(outcome.carried)):
             told = f"{extra[0]} shares memory with {sorted(outcome.carried)[0]} now"
+            raise ResultUnavailable(told, hint="the body runs again")
+        if ns.kin.shared(outcome.carried) != frozenset(map(frozenset, outcome.shared)):
+            told = f"{' and '.join(sorted(outcome.carried))} do not share memory as they did"
             raise ResultUnavailable(told, hint="the body runs again")
 
     def _replace_plain(self, carried: list[Version]) -> None:

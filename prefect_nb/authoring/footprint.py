@@ -10,14 +10,18 @@ import functools
 import inspect
 import re
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from prefect_nb.analysis.lookups import CONSTANT, lookups
 from prefect_nb.analysis.names import Names
 from prefect_nb.analysis.origins import place_of
 
-__all__ = ["bound_late", "is_shells", "late_names", "roams", "touched"]
+__all__ = ["bound_late", "is_shells", "late_names", "looked_up", "roams", "touched"]
+
+Code = Callable[[Iterable[str]], Iterable[object]]
+"""Names to their values, and to the functions and classes below these."""
 
 _SHELL = re.compile(r"_+|_i+|_i?\d+|In|Out|_[oid]h|exit|quit|get_ipython|open|__\w+__")
 
@@ -28,17 +32,26 @@ def is_shells(name: str) -> bool:
     return _SHELL.fullmatch(name) is not None
 
 
-def roams(names: Names | None, user: Mapping[str, Any]) -> bool:
+def roams(names: Names | None, code: Code) -> bool:
     """Whether a cell may reach any value at all: it looks names up unseen, or calls code that keeps state."""
     if names is None or names.dynamic or names.impure_magics or names.star_imports:
         return True
-    return any(_keeps_state(user.get(n)) for n in touched(names, user))
+    return any(_keeps_state(each) for each in code(touched(names, code)))
 
 
-def touched(names: Names, user: Mapping[str, Any]) -> set[str]:
-    """The names that a cell and the functions it calls look up or bind."""
+def touched(names: Names, code: Code) -> set[str]:
+    """The names that a cell and the functions it calls, wherever these lie, look up or bind."""
     found = set(names.reads | names.writes | names.deletes | names.mutates)
-    return found | late_names(user.get(n) for n in found)
+    edge = found
+    while edge:
+        edge = late_names(code(edge)) - found
+        found |= edge
+    return found
+
+
+def looked_up(values: Iterable[object]) -> set[str]:
+    """The names that functions among `values`, and those that these call, look up in the notebook."""
+    return {name for code in _codes(values) for name in lookups(code)[0]} - CONSTANT
 
 
 def _keeps_state(value: object) -> bool:

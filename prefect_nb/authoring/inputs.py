@@ -100,6 +100,10 @@ class Inputs:
         """What a task last rested on in this kernel."""
         return self._bases.get(cell_id)
 
+    def made(self, cell_id: str) -> tuple[str, ...]:
+        """What a task bound when it last ran in this kernel."""
+        return self._bases[cell_id].made if cell_id in self._bases else ()
+
     def note(
         self,
         cell: CellInfo,
@@ -115,13 +119,14 @@ class Inputs:
         """
         if visit is None and cell.spec is not None and (last := self._flow.session.run.visit(cell.spec.name)):
             visit = last.id
+        made_anew = cell.names is not None and cell.names.must_write.issuperset(outcome.names)
         self._bases[cell.id] = Basis(
             cell.shape,
             versions(self._flow, cell),
             tuple(outcome.names),
             manifest,
             # which names share memory is part of a key, and not of what is compared here
-            reusable=ok and not (outcome.groups or outcome.mutated),
+            reusable=ok and made_anew and not (outcome.groups or outcome.mutated),
             visit=visit,
             gone=outcome.deleted,
             declared=declared(self._flow, cell.spec) if cell.spec is not None else "",
@@ -148,9 +153,7 @@ class Inputs:
 
     def note_bad(self, cell: CellInfo) -> None:
         """A task ended badly: it is not tried again for a reader's sake until something changes."""
-        before = self._bases.get(cell.id)
-        made = before.made if before is not None else ()
-        self._bases[cell.id] = Basis(cell.shape, versions(self._flow, cell), made, good=False)
+        self._bases[cell.id] = Basis(cell.shape, versions(self._flow, cell), self.made(cell.id), good=False)
 
     def upstream(self, cell: CellInfo, spec: TaskSpec) -> tuple[VisitId, ...]:
         """The last visits of the tasks directly above, as far as they have ended."""

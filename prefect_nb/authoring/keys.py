@@ -14,6 +14,7 @@ from blake3 import blake3
 
 from prefect_nb.analysis.code import Part, cell_fingerprint, reach
 from prefect_nb.analysis.names import Names
+from prefect_nb.analysis.values import FOLLOWS
 from prefect_nb.authoring.footprint import bound_late, late_names
 from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.sharing import is_code
@@ -111,26 +112,32 @@ def cell_key(code: str, names: Names, spec: TaskSpec, ns: Namespace, place: Plac
     """
     # a name that is bound on some paths only may keep the value before, which is then a part of what the cell leaves
     reads = names.reads | (names.writes - names.must_write) | place.learned
-    reads |= bound_late(ns.user.get(n) for n in reads)
-    ns.materialize(late_names(ns.user.get(n) for n in reads))
+    reached_code = ns.kin.code(reads)
+    reads |= bound_late(reached_code)
+    ns.materialize(late_names(reached_code))
     parts = _own_parts(code)
     if spec.version:
         parts.append(("option", "--version", spec.version))
     problems: list[str] = []
-    code_names = sorted(n for n in reads if n in ns.user and is_code(ns.user[n]))
-    reached = reach(code_names, ns.user, project_root=place.root)
-    parts += part_rows(reached.parts)
-    problems += [str(getattr(p, "message", p)) for p in reached.problems]
+    code_names = {n for n in reads if n in ns.user and is_code(ns.user[n])}
     shared = {
-        n for n in ns.linked(reads if place.mutating else names.touches & reads) if ns.writer(n) not in place.later
+        n for n in ns.kin.linked(reads if place.mutating else names.touches & reads) if ns.writer(n) not in place.later
     }
-    inputs = (reads | shared) - set(code_names)
-    for name in sorted(inputs):
+    follow = set(code_names)
+    for name in sorted((reads | shared) - code_names):
         if name in ns and not (name in ns.user and is_code(ns.user[name])):
             try:
-                parts.append(("input", name, ns.fingerprint(name)))
+                digest = ns.fingerprint(name)
             except Unhashable as error:
                 problems.append(error.message)
+                continue
+            parts.append(("input", name, digest))
+            if digest.startswith(FOLLOWS):
+                follow.add(name)
+    ns.materialize(follow)
+    reached = reach(sorted(follow), ns.user, project_root=place.root)
+    parts += part_rows(reached.parts)
+    problems += [str(getattr(p, "message", p)) for p in reached.problems]
     if names.dynamic:
         problems.append(f"{', '.join(sorted(names.dynamic))} may read names that nobody can foresee")
     if names.history:

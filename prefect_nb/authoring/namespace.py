@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
 from prefect_nb.analysis.names import Names
-from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
+from prefect_nb.analysis.values import is_immutable, own_fingerprint, size_of
 from prefect_nb.authoring.footprint import is_shells, roams, touched
-from prefect_nb.authoring.sharing import Links
+from prefect_nb.authoring.kin import Kin
 from prefect_nb.authoring.versions import Version
 from prefect_nb.errors import Unhashable
 
@@ -45,6 +45,8 @@ class Namespace:
         The user's own that may still run.
     writers : dict
         The cell that bound or changed a name last.
+    kin : Kin
+        Which names share memory.
     """
 
     def __init__(self, user: MutableMapping[str, Any], load: Callable[[str], dict[str, Any]]) -> None:
@@ -55,8 +57,8 @@ class Namespace:
         self._versions: dict[tuple[str, str], Version] = {}
         self.writers: dict[str, str] = {}
         self._known: dict[str, tuple[object, str]] = {}
-        self._links = Links(self._trusted)
         self._kept: dict[tuple[str, str], tuple[object, str]] = {}
+        self.kin = Kin(user, self._pending, self._trusted, self.materialize)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -78,7 +80,7 @@ class Namespace:
         if known is not None and known[0] is value and not self._unsettled():
             return known[1]
         try:
-            digest = fingerprint(value)
+            digest = own_fingerprint(value)
         except Unhashable as error:
             raise Unhashable(f"{name}: {error.message}", hint=error.hint, name=name) from None
         self._known[name] = (value, digest)
@@ -112,21 +114,6 @@ class Namespace:
     def materialize_all(self) -> None:
         """Load everything that is pending: the code to come may look anywhere."""
         self.materialize(tuple(self._pending))
-
-    def linked(self, names: Iterable[str]) -> frozenset[str]:
-        """The names whose values share memory with those of `names`, which are included if they are bound."""
-        names = set(names)
-        waiting = {
-            o for n in names if (v := self._pending.get(n)) is not None for o in (n, *(g for _, g, _ in v.group))
-        }
-        return self._links.with_(names, self._values()) | {n for n in waiting if n in self._pending}
-
-    def groups(self, names: Iterable[str]) -> frozenset[frozenset[str]]:
-        """Those of these names that have to be stored in one piece with others, with all of these."""
-        return self._links.groups(names, self._values())
-
-    def _values(self) -> dict[str, Any]:
-        return {n: v for n, v in self.user.items() if not is_shells(n)}
 
     def _trusted(self, name: str, value: object) -> bool:
         known = self._known.get(name)
@@ -206,13 +193,13 @@ class Namespace:
     def _together(self, version: Version) -> bool:
         """Whether the names of a group share their memory now."""
         wanted = {n for _, n, _ in version.group}
-        return not wanted or wanted <= self._links.with_((version.name,), self._values())
+        return not wanted or wanted <= self.kin.with_live(version.name)
 
     def _shares(self, version: Version, group: set[str]) -> bool:
         """Whether an equal value shares its memory with its group, and, if another cell bound it, with nobody else."""
         if version.name in self._pending:
             return self._pending[version.name].address == version.address
-        now = self._links.with_((version.name,), self._values())
+        now = self.kin.with_live(version.name)
         return group <= now if self.writers.get(version.name) == version.cell else group == now
 
     def _expect(self, version: Version) -> None:
@@ -297,7 +284,7 @@ class Namespace:
 
     def _take_kept(self, cell: str, name: str) -> bool:
         kept = self._kept.get((cell, name))
-        if kept is None or (kept[1] and fingerprint(kept[0]) != kept[1]):
+        if kept is None or (kept[1] and own_fingerprint(kept[0]) != kept[1]):
             return False
         self._pending.pop(name, None)
         self._known.pop(name, None)
@@ -311,9 +298,9 @@ class Namespace:
 
     def reached(self, names: Names | None) -> frozenset[str]:
         """The names whose values code can get at now; asked before and after it ran, since it may cut links."""
-        if names is None or roams(names, self.user):
+        if names is None or roams(names, self.kin.code):
             return frozenset(n for n in self.user if not is_shells(n))
-        return self.linked(touched(names, self.user))
+        return self.kin.linked(touched(names, self.kin.code))
 
     def ran(self, names: Names | None, before: frozenset[str]) -> Mapping[str, tuple[object, str]]:
         """User code ran: forget the fingerprints of everything that it could have reached; what was forgotten."""

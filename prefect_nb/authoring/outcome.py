@@ -58,8 +58,12 @@ class Outcome:
         Names whose values share memory.
     carried : mapping
         Names of other cells stored with these because they share memory with them, with their fingerprints.
+    shared : tuple of tuple of str
+        Those of the carried names that share memory with each other, whatever the outcome's own names do.
     size : int
         Estimated bytes of the values.
+    kept : tuple of str
+        The names among `names` that it could have bound and left as it found them.
     closed : mapping
         Names left bound to closed files, with their modes; such a file is made again, closed.
     """
@@ -78,6 +82,8 @@ class Outcome:
     carried: Mapping[str, str] = field(default_factory=dict)
     size: int = 0
     closed: Mapping[str, str] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+    shared: tuple[tuple[str, ...], ...] = ()
 
     def group(self, name: str) -> tuple[str, ...]:
         """The other names whose values share memory with this one's."""
@@ -104,6 +110,8 @@ class Outcome:
             "carried": dict(self.carried),
             "size": self.size,
             "closed": dict(self.closed),
+            "kept": list(self.kept),
+            "shared": [list(g) for g in self.shared],
         }
 
     @classmethod
@@ -116,7 +124,9 @@ class Outcome:
                 "deleted": tuple(plain["deleted"]),
                 "outputs": tuple(plain["outputs"]),
                 "mutated": tuple(plain.get("mutated", ())),
+                "kept": tuple(plain.get("kept", ())),
                 "groups": tuple(tuple(g) for g in plain.get("groups", ())),
+                "shared": tuple(tuple(g) for g in plain.get("shared", ())),
             }
         )
 
@@ -214,11 +224,16 @@ def definitions(tree: ast.Module, wanted: Collection[str]) -> list[ast.stmt]:
     return statements
 
 
-def put_back(vault: Vault, outcome: Outcome, tree: ast.Module, filename: str, ns: Namespace) -> None:
+def put_back(vault: Vault, outcome: Outcome, code: tuple[ast.Module, str, int], ns: Namespace) -> None:
     """Bind modules and definitions of an outcome again, and set the hidden states that it left.
 
     Data is not bound here: it has been promised, and is loaded when somebody reads it. A definition that is already
     there stays the object that it is.
+
+    Parameters
+    ----------
+    code : tuple
+        The cell's syntax, its file name and the ``from __future__`` flags that it is compiled with.
 
     Raises
     ------
@@ -236,7 +251,7 @@ def put_back(vault: Vault, outcome: Outcome, tree: ast.Module, filename: str, ns
             namespace[name] = file
     wanted = [name for name in outcome.defined if not _is_there(ns, name, outcome.names[name])]
     if wanted:
-        _define(ns, definitions(tree, wanted), filename)
+        _define(ns, definitions(code[0], wanted), code[1], code[2])
         for name in wanted:
             if not _is_there(ns, name, outcome.names[name]):
                 told = f"the definition of {name} comes out differently"
@@ -256,11 +271,12 @@ def _is_there(ns: Namespace, name: str, digest: str) -> bool:
         return False
 
 
-def _define(ns: Namespace, statements: list[ast.stmt], filename: str) -> None:
+def _define(ns: Namespace, statements: list[ast.stmt], filename: str, flags: int) -> None:
     needed = analyze(ast.unparse(ast.Module(statements, [])))
     ns.materialize(needed.reads | needed.defers)
     try:
-        exec(compile(ast.Module(statements, []), filename, "exec"), cast("dict[str, Any]", ns.user))  # noqa: S102 - the user's own cell
+        made = compile(ast.Module(statements, []), filename, "exec", flags, dont_inherit=True)
+        exec(made, cast("dict[str, Any]", ns.user))  # noqa: S102 - the user's own cell
     except Exception as error:  # the user's own decorators, defaults and bases
         told = f"its definitions cannot be replayed: {type(error).__name__}: {error}"
         raise ResultUnavailable(told, hint="run the cell again") from None

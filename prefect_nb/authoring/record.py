@@ -178,6 +178,7 @@ def _survey(flow: LiveFlow, cell: CellInfo, changes: Changes, tried: Tried, cost
         mutated=tuple(sorted(changes.mutated & set(names))),
         size=size,
         closed=closed,
+        kept=tuple(sorted(changes.kept & set(names))),
     )
     return draft
 
@@ -256,7 +257,7 @@ def _root(node: ast.expr) -> str:
 def _carry(flow: LiveFlow, draft: _Draft) -> None:
     """Store what shares memory with an output in one piece with it, so that it is shared again when it comes back."""
     ns = flow.ns
-    groups = ns.groups(draft.values)
+    groups = ns.kin.groups(draft.values)
     carried: dict[str, str] = {}
     for group in [g for g in groups if share_views(ns.user[n] for n in g)]:
         bound = sorted(group & draft.values.keys())
@@ -278,7 +279,10 @@ def _carry(flow: LiveFlow, draft: _Draft) -> None:
         draft.values[name] = ns.user[name]
     stored = set(draft.values)
     draft.outcome = replace(
-        draft.outcome, carried=carried, groups=tuple(tuple(sorted(g & stored)) for g in groups if len(g & stored) > 1)
+        draft.outcome,
+        carried=carried,
+        groups=tuple(tuple(sorted(g & stored)) for g in groups if len(g & stored) > 1),
+        shared=tuple(sorted(tuple(sorted(g)) for g in ns.kin.shared(carried))),
     )
 
 

@@ -16,7 +16,7 @@ from IPython.core.error import UsageError as MagicUsageError
 
 from prefect_nb.analysis import cells
 from prefect_nb.authoring import attempt as attempts
-from prefect_nb.authoring import rests
+from prefect_nb.authoring import rests, sight
 from prefect_nb.authoring.body import Body
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.capture import NOTHING, replay
@@ -164,7 +164,7 @@ class CellRunner:
                 self.inputs.refuse_outdated(job.cell)
                 await self._inputs(job)
                 await kept.settle(job.producers)
-                hidden = self._effects.hide(job.cell, job.producers)
+                hidden = sight.hide(self.flow, job.cell, job.producers, self.inputs.made(job.cell.id))
                 job.keyed = key_now(self.flow, job.cell)
                 recovered = self._recover(job)
                 if recovered is not None:
@@ -172,7 +172,7 @@ class CellRunner:
             visit = await self._plan(job, upstream)
         finally:
             kept.put_back()
-            self._effects.unhide(hidden)
+            sight.unhide(self.flow, hidden)
         if visit.state.type is not StateType.COMPLETED or visit.state.name is StateName.SKIPPED:
             self._effects.ended_badly(job.cell)
         return visit
@@ -183,7 +183,7 @@ class CellRunner:
         if visit is None or not visit.key or cell.names is None:
             return False
         try:
-            with self._effects.without_own(cell):
+            with sight.without_own(self.flow, cell):
                 return visit.key == key_now(self.flow, cell).key
         except ResultUnavailable:
             return False
@@ -200,10 +200,10 @@ class CellRunner:
                 flow.ns.drop(name)
             made = {name: producer for name, producer in job.producers.items() if name not in job.lacking}
             producer = self._effects.put_back(job.cell, made)
-            if producer is None:
-                return
-            above = flow.document.cell(producer)
-            if above is None or producer in again:
+            if producer is None and sight.follow(flow, job.cell, job.producers):
+                continue
+            above = flow.document.cell(producer) if producer is not None else None
+            if producer is None or above is None or producer in again:
                 return
             again.add(producer)
             await self.pull(above, fresh=True)

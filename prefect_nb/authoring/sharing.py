@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_nb.analysis.origins import place_of
 from prefect_nb.analysis.values import is_immutable
 
-__all__ = ["Links", "is_code", "reachable", "share_views", "stands_alone"]
+__all__ = ["Links", "Reach", "is_code", "reachable", "share_views", "stands_alone"]
 
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(Ellipsis), range})
 _CODE = (types.FunctionType, type, types.ModuleType, types.BuiltinFunctionType, types.MethodType)
@@ -40,12 +41,15 @@ class Reach:
         Memory below arrays that are views; a stored copy would not share it any more.
     objects : frozenset of int
         The part of `active` that is not reached through code: what is stored with the value.
+    code : tuple
+        The functions and classes of the notebook and of local modules below it.
     """
 
     active: frozenset[int] = frozenset()
     passive: frozenset[int] = frozenset()
     bases: frozenset[int] = frozenset()
     objects: frozenset[int] = frozenset()
+    code: tuple[Any, ...] = ()
 
     def meets(self, other: Reach) -> bool:
         """Whether a change through one can be a change of the other."""
@@ -56,6 +60,12 @@ class Reach:
         """Whether one piece has to hold both, so that they share again when they come back."""
         one, two = self.objects, other.objects
         return not (one.isdisjoint(two) and one.isdisjoint(other.passive) and two.isdisjoint(self.passive))
+
+    def shares_data(self, other: Reach) -> bool:
+        """Whether what would be stored of one can change through the other; that they are of one class says nothing."""
+        one, two = self.objects, other.objects
+        below = one.isdisjoint(other.active | other.passive) and two.isdisjoint(self.active | self.passive)
+        return not (below and self.passive.isdisjoint(other.active) and other.passive.isdisjoint(self.active))
 
     def views(self, other: Reach) -> bool:
         """Whether they share the memory of arrays, and not only objects."""
@@ -72,6 +82,7 @@ def reachable(value: object) -> Reach:
     passive: set[int] = set()
     bases: set[int] = set()
     objects: frozenset[int] | None = None
+    below: list[Any] = []
     held: list[object] = []  # nothing met may be freed before the walk ends, or its identity would be used again
     stack: list[Any] = [value]
     code: list[Any] = []
@@ -90,6 +101,8 @@ def reachable(value: object) -> Reach:
             continue
         active.add(id(each))
         held.append(each)
+        if isinstance(each, types.FunctionType | type) and place_of(each.__module__) in ("notebook", "local"):
+            below.append(each)
         if kind.__module__ == "numpy" and hasattr(each, "base") and not isinstance(each, type):
             memory = _memory(each)
             bases.update(memory[1:])
@@ -103,7 +116,7 @@ def reachable(value: object) -> Reach:
         else:
             stack.extend(_below(each, kind))
     found = frozenset(active)
-    return Reach(found, frozenset(passive), frozenset(bases), found if objects is None else objects)
+    return Reach(found, frozenset(passive), frozenset(bases), found if objects is None else objects, tuple(below))
 
 
 def _memory(array: Any) -> list[int]:
@@ -170,7 +183,7 @@ def linked(
 
 def share_views(values: Iterable[object]) -> bool:
     """Whether values of a group share the memory of arrays, which no stored copy would do."""
-    reach = [reachable(v) for v in values]
+    reach = [reachable(v) for v in {id(v): v for v in values}.values()]  # one object under two names is no view
     return any(one.views(two) for number, one in enumerate(reach) for two in reach[:number])
 
 
@@ -187,12 +200,17 @@ class Links:
         self._trusted = trusted
         self._known: dict[str, tuple[object, Reach]] = {}
 
-    def with_(self, names: Iterable[str], values: Mapping[str, Any]) -> frozenset[str]:
+    def with_(
+        self,
+        names: Iterable[str],
+        values: Mapping[str, Any],
+        meets: Callable[[Reach, Reach], bool] = Reach.meets,
+    ) -> frozenset[str]:
         """The names whose values share memory with those of `names`, which are included if they are bound."""
         wanted = [n for n in names if n in values]
         if all(stands_alone(values[n]) for n in wanted):
             return frozenset(wanted)
-        return linked(wanted, values, {n: self._of(n, v) for n, v in values.items()})
+        return linked(wanted, values, {n: self._of(n, v) for n, v in values.items()}, meets)
 
     def groups(self, names: Iterable[str], values: Mapping[str, Any]) -> frozenset[frozenset[str]]:
         """Those of `names` that one stored piece has to hold with others, with all of these."""
@@ -202,6 +220,16 @@ class Links:
         reach = {n: self._of(n, v) for n, v in values.items()}
         found = (linked((n,), values, reach, Reach.stored_with) for n in wanted)
         return frozenset(g for g in found if len(g) > 1)
+
+    def code(self, names: Iterable[str], values: Mapping[str, Any]) -> list[Any]:
+        """The values of names, and the notebook's and local modules' functions and classes below them."""
+        found: list[Any] = []
+        for name in names:
+            if name in values:
+                value = values[name]
+                held = isinstance(value, tuple | frozenset) and stands_alone(value)
+                found += value, *(reachable(value) if held else self._of(name, value)).code
+        return found
 
     def _of(self, name: str, value: object) -> Reach:
         if stands_alone(value):

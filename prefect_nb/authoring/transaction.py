@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prefect_nb.analysis.names import Names
-from prefect_nb.analysis.values import fingerprint, is_immutable, size_of
+from prefect_nb.analysis.values import is_immutable, own_fingerprint, size_of
 from prefect_nb.authoring.footprint import bound_late, is_shells, late_names
 from prefect_nb.authoring.namespace import Namespace
 from prefect_nb.authoring.sharing import is_code
@@ -46,6 +46,8 @@ class Changes:
         The names among `mutated` that were no inputs: their content before is not in the key.
     state : frozenset of str
         Functions and classes that keep a state of their own, which it changed.
+    kept : frozenset of str
+        The names among `bound` that it could have bound and left as it found them.
     """
 
     bound: Mapping[str, Any]
@@ -54,6 +56,7 @@ class Changes:
     unhashable: Mapping[str, str] = field(default_factory=dict)
     unforeseen: frozenset[str] = frozenset()
     state: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +92,12 @@ class Transaction:
         self._unhashable: dict[str, str] = {}
         self._copies: dict[int, Any] = {}
         inputs = {n for n in names.reads | names.deletes if n in ns.user}
-        inputs |= {n for n in late_names(ns.user.get(n) for n in inputs) if n in ns.user}
-        self._bound_late = bound_late(ns.user.get(n) for n in inputs)
+        inputs |= {n for n in late_names(ns.kin.code(inputs)) if n in ns.user}
+        self._bound_late = bound_late(ns.kin.code(inputs))
         looked_at = _only_looked_at(tree)
         passive = {n for n in inputs if n in looked_at and _frame(ns.user[n])}
         self.inputs = frozenset(inputs)
-        for name in sorted(ns.linked(inputs - passive) - passive):
+        for name in sorted(ns.kin.linked(inputs - passive) - passive):
             value = ns.user.get(name)
             if not is_immutable(value):
                 self._take(name, value, producers.get(name) or ns.writer(name) or "")
@@ -151,7 +154,9 @@ class Transaction:
         self._keep(frozenset(bound) | deleted, frozenset(mutated))
         state = frozenset(n for n in mutated if is_code(now[n]) and n not in bound)
         bound |= {n: now[n] for n in mutated - state}
-        return Changes(bound, deleted, frozenset(mutated), self._unhashable, unforeseen, state)
+        maybe = {n for n in bound if n in before and before[n] is bound[n] and n not in mutated}
+        kept = frozenset(maybe - self._names.must_write)
+        return Changes(bound, deleted, frozenset(mutated), self._unhashable, unforeseen, state, kept)
 
     def _keep(self, replaced: frozenset[str], mutated: frozenset[str]) -> None:
         """Hold what plain cells had made of the names that this body replaced or changed."""
@@ -164,7 +169,7 @@ class Transaction:
                     self._ns.keep(name, image.copied, image.digest)
                 continue
             try:
-                self._ns.keep(name, value, image.digest if image is not None else fingerprint(value))
+                self._ns.keep(name, value, image.digest if image is not None else own_fingerprint(value))
             except Unhashable:
                 self._ns.keep(name, value, "")
 
@@ -173,7 +178,7 @@ class Transaction:
             self._ns.confirm(name, image.value, image.digest)
             return False
         try:
-            digest = fingerprint(image.value)
+            digest = own_fingerprint(image.value)
         except Unhashable:
             return True
         self._ns.confirm(name, image.value, digest)

@@ -35,6 +35,8 @@ class Node:
         Writes that may leave the name as it was (bound on some paths only): readers may see the version before.
     soft : frozenset of str
         Reads that may find nothing without an error; they make edges but no problems.
+    looks_up : frozenset of str
+        What functions inside its inputs were found to look up; where no cell above makes it, nothing is missing.
     opaque : bool
         Whether it may bind names that nobody can see (a star import, ``exec``): what is missing below it is not sure.
     """
@@ -50,6 +52,7 @@ class Node:
     late: Mapping[str, frozenset[str]] = field(default_factory=dict, hash=False)
     keeps: frozenset[str] = _NONE
     soft: frozenset[str] = _NONE
+    looks_up: frozenset[str] = _NONE
     opaque: bool = False
 
 

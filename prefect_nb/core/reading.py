@@ -125,6 +125,8 @@ class _Draft:
     def _read_late(self, place: int, node: Node) -> None:
         found = self.producers[node.id]
         absent: set[str] = set()
+        for name in sorted(name for name in node.looks_up - found.keys() if name in self.versions):
+            self._reads(node, name, silent=self.versions[name] in found.values())
         waiting = [(late, name) for name in list(found) for late in sorted(self.late.get(name, _NONE))]
         for late, through in waiting:  # grows while it is walked
             if late in found or late in absent:

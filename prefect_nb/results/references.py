@@ -6,18 +6,28 @@ Knows code objects; must not know pickles, envelopes or stores.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import CodeType, FunctionType
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 from blake3 import blake3
 
 from prefect_nb.errors import ResultUnavailable
 
-__all__ = ["NOTEBOOK", "fingerprint", "named", "notebook_reference"]
+__all__ = [
+    "NOTEBOOK",
+    "NotebookGlobals",
+    "fill_function",
+    "fingerprint",
+    "make_function",
+    "named",
+    "notebook_reference",
+]
 
 NOTEBOOK = "__main__"
 _BORING = frozenset(
     {"__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__", "__slotnames__"}
+    # what an enumeration remembers of the values that were asked of it
+    | {"_value2member_map_", "_hashable_values_", "_unhashable_values_", "_unhashable_values_map_"}
 )
 # Varied arguments, generators and coroutines; the rest says how the code was compiled, not what it does.
 _TELLING_FLAGS = 0x3AC
@@ -26,6 +36,32 @@ _TELLING_FLAGS = 0x3AC
 def notebook_reference(name: str, expected: str) -> Any:
     """Stand in a pickle for a definition of the notebook; only our own reader can follow it."""
     raise ResultUnavailable(f"a stored result refers to {name} of a notebook and was read outside one", name=name)
+
+
+class NotebookGlobals:
+    """Stands in a pickle for the notebook's namespace, in which a function without a name looks names up."""
+
+    def __reduce__(self) -> tuple[Any, tuple[str, str]]:
+        return notebook_reference, ("", "")
+
+
+def make_function(code: CodeType, namespace: dict[str, Any], closure: tuple[CellType, ...] | None) -> FunctionType:
+    """A function of the notebook that has no name there, as a lambda in a list; its state follows."""
+    return FunctionType(code, namespace, closure=closure)
+
+
+def fill_function(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Give a function that :func:`make_function` made its attributes, defaults and captured values."""
+    attributes, slots = state
+    function.__dict__.update(attributes)
+    for name, value in slots.items():
+        if name != "__closure__":
+            setattr(function, name, value)
+    for cell, old in zip(function.__closure__ or (), slots["__closure__"] or (), strict=True):
+        try:
+            cell.cell_contents = old.cell_contents
+        except ValueError:  # it was empty
+            continue
 
 
 def named(namespace: Mapping[str, Any], name: str) -> Any:

@@ -16,7 +16,15 @@ from typing import Any
 
 from prefect_nb.errors import ResultUnavailable, Unstorable
 from prefect_nb.results.blame import Place, find_culprit
-from prefect_nb.results.references import NOTEBOOK, fingerprint, named, notebook_reference
+from prefect_nb.results.references import (
+    NOTEBOOK,
+    NotebookGlobals,
+    fill_function,
+    fingerprint,
+    make_function,
+    named,
+    notebook_reference,
+)
 
 __all__ = ["PickleSerializer", "PlainSerializer"]
 
@@ -182,6 +190,8 @@ class _Reader(pickle.Unpickler):
         return super().find_class(module, name)
 
     def _notebook(self, name: str, expected: str) -> Any:
+        if not name:
+            return self._namespace if isinstance(self._namespace, dict) else dict(self._namespace)
         found = named(self._namespace, name)
         if found is None:
             raise ResultUnavailable(
@@ -213,11 +223,19 @@ def _pickler_class() -> Any:
             if isinstance(obj, type | FunctionType):
                 if obj.__module__ == NOTEBOOK and "<" not in obj.__qualname__:
                     return notebook_reference, (obj.__qualname__, fingerprint(obj))
+                if obj.__module__ == NOTEBOOK and isinstance(obj, FunctionType):
+                    return self._nameless(obj)
             elif isinstance(obj, io.IOBase) and type(obj) not in (io.BytesIO, io.StringIO):
                 raise TypeError(f"an open file ({type(obj).__name__}) is no value")
             elif isinstance(obj, memoryview):
                 raise TypeError("a memoryview would come back as bytes")
             return super().reducer_override(obj)
+
+        def _nameless(self, function: FunctionType) -> Any:
+            """By value, but it will look its globals up where the notebook has them then."""
+            _, (code, _, _, _, closure), (attributes, slots), *_ = self._dynamic_function_reduce(function)
+            slots = {n: v for n, v in slots.items() if n not in ("__globals__", "_cloudpickle_submodules")}
+            return make_function, (code, NotebookGlobals(), closure), (attributes, slots), None, None, fill_function
 
     _made.append(Writer)
     return Writer

@@ -10,7 +10,7 @@ from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.core.table import Table
-from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for, run_actions
+from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for
 
 __all__ = ["Calls", "build"]
 
@@ -38,7 +38,6 @@ def build(
     notebook: str = "",
     freshness: Mapping[str, Freshness] | None = None,
     calls: Calls | None = None,
-    here: bool | None = None,
 ) -> ViewModel:
     """The model of a run.
 
@@ -54,8 +53,6 @@ def build(
         What is known of each task's freshness.
     calls : Calls, optional
         What the last model of this stream was made with.
-    here : bool, optional
-        Of the run of a flow of functions: whether this process drives it now. None for a notebook's run.
     """
     fresh = freshness or {}
     cells = {str(n["task"]): n for n in graph.get("nodes", ())}
@@ -85,8 +82,6 @@ def build(
         ended_at=run.ended_at,
         order_known=bool(graph.get("order_known", True)),
         store=store,
-        kind="notebook" if here is None else "function",
-        actions=() if here is None else run_actions(run.state.name, here=here),
     )
     return ViewModel.of(seq, view, nodes, edges)
 
@@ -96,11 +91,7 @@ def _waits(run: Run, tasks: set[str]) -> Iterable[EdgeView]:
     for task in tasks:
         if (latest := run.latest.get(task)) is None:
             continue
-        visit = run.visits[latest]
-        above = [*visit.upstream]
-        if visit.width:  # child waits for child, where a map is over a map
-            above += run.visits[VisitId(latest.task, latest.visit, 0)].upstream
-        sources = dict.fromkeys(up.task for up in above)
+        sources = dict.fromkeys(up.task for up in run.visits[latest].upstream)
         yield from (EdgeView(source, task) for source in sorted(sources) if source in run.latest and source != task)
 
 
@@ -208,7 +199,8 @@ def _node(
     parent: str | None = None,
 ) -> NodeView:
     kind = "function" if visit.spec.kind.value == "function" else "cell"
-    label = visit.spec.name.rpartition(".")[2] if parent else visit.id.task
+    label = visit.spec.name.rpartition(".")[2] if parent else visit.spec.name
+    running = visit.state.type in (StateType.RUNNING, StateType.CANCELLING)
     return NodeView(
         id=str(visit.id) if parent else visit.id.task,
         label=label,
@@ -220,7 +212,7 @@ def _node(
         attempt=visit.attempt,
         attempts=visit.attempts,
         duration_s=visit.duration_s,
-        started_at=visit.started_at,
+        started_at=visit.started_at if running else None,
         due_at=visit.state.data.get(_DUE.get(visit.state.name, "")),
         cached_from=visit.cached_from,
         cached_age_s=visit.cached_age_s,
