@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_nb.authoring import signals, triggers
+    from prefect_nb.authoring.branches import case, merge, switch
     from prefect_nb.authoring.context import context
     from prefect_nb.authoring.decorators import task
     from prefect_nb.authoring.flows import Flow, flow, resume
@@ -25,13 +26,16 @@ __all__ = [
     "PrefectNBError",
     "Retry",
     "State",
+    "case",
     "context",
     "flatten",
     "flow",
     "load_ipython_extension",
+    "merge",
     "open_store",
     "resume",
     "signals",
+    "switch",
     "task",
     "triggers",
     "unload_ipython_extension",
@@ -44,11 +48,14 @@ _HOMES = {
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
     "State": "prefect_nb.core.states",
+    "case": "prefect_nb.authoring.branches",
     "context": "prefect_nb.authoring.context",
     "flatten": "prefect_nb.authoring.nodes",
     "flow": "prefect_nb.authoring.flows",
+    "merge": "prefect_nb.authoring.branches",
     "open_store": "prefect_nb.wiring",
     "resume": "prefect_nb.authoring.flows",
+    "switch": "prefect_nb.authoring.branches",
     "task": "prefect_nb.authoring.decorators",
     "unmapped": "prefect_nb.authoring.nodes",
 }

@@ -304,8 +304,9 @@ class FlowClient(NotebookClient):
             self._comms.add(content["comm_id"])
             return True
         if kind in ("comm_msg", "comm_close") and content["comm_id"] in self._comms:
-            if kind == "comm_msg":
-                self._state(content.get("data", {}))
+            told = content.get("data", {}) if kind == "comm_msg" else {}
+            if told.get("kind") != "function":  # a run of its own, called in a cell: its end is not the notebook's
+                self._state(told)
             return True
         if kind == "update_display_data":
             display = (content.get("transient") or {}).get("display_id")

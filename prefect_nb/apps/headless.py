@@ -19,10 +19,10 @@ from prefect_nb.apps.files import write_text
 from prefect_nb.apps.inject import inject
 from prefect_nb.apps.opened import Opened, Told, flow_name
 from prefect_nb.apps.params import declared, plain, settle
-from prefect_nb.apps.progress import Progress
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotebookError, UsageError
 from prefect_nb.protocols import RunRow
+from prefect_nb.views.progress import Progress
 from prefect_nb.views.svg import to_svg
 from prefect_nb.wiring import Place, find_place, new_run_id, now
 

@@ -23,8 +23,8 @@ from prefect_nb.apps.client import Ending, FlowClient, Launch
 from prefect_nb.apps.inject import inject
 from prefect_nb.apps.notebooks import tagged
 from prefect_nb.apps.params import declared, plain, settle
-from prefect_nb.apps.progress import Progress
 from prefect_nb.errors import PrefectNBError
+from prefect_nb.views.progress import Progress
 from prefect_nb.wiring import new_run_id, now
 
 __all__ = ["PrefectNBEngine"]

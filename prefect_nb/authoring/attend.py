@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import contextvars
 import threading
+import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
@@ -18,7 +21,7 @@ from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.former import Past, likeness
 from prefect_nb.authoring.house import Family, House
-from prefect_nb.authoring.nodes import Broken, filled, nodes_among
+from prefect_nb.authoring.nodes import Broken, Skip, filled, nodes_among
 from prefect_nb.authoring.reuse import Finding, Found
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.triggers import judged, upstream_states
@@ -28,7 +31,7 @@ from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
-from prefect_nb.errors import ResultUnavailable
+from prefect_nb.errors import PrefectNBError, ResultUnavailable
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
@@ -39,6 +42,8 @@ __all__ = ["Attendance"]
 
 GRACE_S = 2.0
 """How long a body may take to end after it was asked to stop; then its visit ends without it."""
+_DEAR_S = 0.003
+"""From here on a body's end is durable before its worker enters another, so that a kill costs each worker one body."""
 
 
 class Attendance(Desk):
@@ -160,13 +165,12 @@ class Attendance(Desk):
             return
         try:
             bound = self._bound()
+            call = self._call = task.prepared(house, self.visit, bound, mapped=self.parent is not None)
         except Exception as error:  # its inputs cannot be had, or do not fit the function: that is its failure
             self._fail_before(error)
             return
-        call = self._call = task.prepared(house, self.visit, bound)
         call.keep = self._keep
         call.mutated = self._mutated
-        call.mapped = self.parent is not None
         self._like = likeness(call.keyed, bound)
         self._past = house.former.take(task.spec.name, call.keyed.key, self.visit, self._like)
         finding = self._found(call)
@@ -288,7 +292,11 @@ class Attendance(Desk):
             with calling(caller):
                 return attempt(call, order, body)
 
+        began = time.perf_counter()
         self._after(context.run(entry))
+        if time.perf_counter() - began >= _DEAR_S:
+            with suppress(PrefectNBError):  # the visit's desk hears of it
+                house.session.ask()
 
     def _after(self, ended: Ended) -> None:
         if ended.error is not None:
@@ -314,6 +322,8 @@ class Attendance(Desk):
         if args and type(args[0]) is Broken:
             raise args[0].error
         if self.has_nodes:
-            args = tuple(filled(a, self.house.given) for a in args)
-            kwargs = {name: filled(a, self.house.given) for name, a in kwargs.items()}
+            skipped = Skip.SKIPPED if self.task.tells_skips else None
+            give = partial(self.house.given, skipped=skipped)
+            args = tuple(filled(a, give) for a in args)
+            kwargs = {name: filled(a, give) for name, a in kwargs.items()}
         return self.task.bind(args, kwargs)

@@ -24,6 +24,7 @@ from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Entered, Handlers
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.outputs import to_plain
+from prefect_nb.authoring.targets import Product, made
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter
@@ -96,6 +97,8 @@ class Call:
         Whether its index is that of an element of a map.
     handlers : Handlers
         The author's own, who hear of each move.
+    product : Product, optional
+        The file that it makes.
     void : set of int
         Permissions that were taken back while their bodies went on: what these give is refused.
     """
@@ -113,6 +116,7 @@ class Call:
     rows: dict[str, ResultRow] = field(default_factory=dict)
     mapped: bool = False
     handlers: Handlers = NOBODY
+    product: Product | None = None
     void: set[int] = field(default_factory=set)
 
 
@@ -201,8 +205,14 @@ def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseExcep
     if call.handlers:
         end = None if error is None else _end(call, order, error)
         value, error = call.handlers.ended(_entry(call, order), (value, error), end)
+    file: dict[str, str] | None = None
+    if error is None and call.product is not None:
+        try:
+            file = made(call.product, value)
+        except PrefectNBError as raised:  # a value that cannot become its file is the task's failure
+            error = raised
     if error is None:
-        return _ended_well(call, order, watch, value)
+        return _ended_well(call, order, watch, (value, file))
     call.ground.session.post(_end(call, order, error))
     return Ended(error=error.error if isinstance(error, Stopped | Overdue) else error)
 
@@ -231,10 +241,13 @@ def _refused(call: Call, order: Enter) -> Ended:
     return Ended()
 
 
-def _ended_well(call: Call, order: Enter, watch: _Watch, value: Any) -> Ended:
+def _ended_well(call: Call, order: Enter, watch: _Watch, given: tuple[Any, dict[str, str] | None]) -> Ended:
+    value, file = given
     states = hidden.changed(watch.generators, hidden.generators()) if watch.generators else {}
     shown = to_plain(watch.capture.outputs())
     stored = {"call": value, "outputs": shown, "hidden": states, "cost_s": watch.cost}
+    if file is not None:
+        stored["product"] = file
     note, address, attachments = _record(call, stored, watch)
     if call.keep is not None:
         call.keep(value, bool(address))

@@ -73,9 +73,9 @@ class Stem:
         self._problem = problem
         self._hasher = blake3(b"".join(framed(part) for part in self._parts))
 
-    def key(self, arguments: Mapping[str, Any]) -> Keyed:
-        """The key of a call with these arguments."""
-        rows = []
+    def key(self, arguments: Mapping[str, Any], target: str = "") -> Keyed:
+        """The key of a call with these arguments, and with the file that it makes."""
+        rows = [("option", "--target", target)] if target else []
         for name, value in arguments.items():
             try:
                 rows.append(("input", name, fingerprint(value)))

@@ -14,17 +14,47 @@ from prefect_nb.authoring import approvals
 from prefect_nb.authoring.approvals import Answer
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.core import events as ev
-from prefect_nb.core.run import Visit
+from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import PrefectNBError, UsageError
+from prefect_nb.protocols import Store
+from prefect_nb.views.children import Query, children
 from prefect_nb.views.details import Details
 from prefect_nb.views.inspect import inspect
 from prefect_nb.wiring import now
 
-__all__ = ["Commands"]
+__all__ = ["Commands", "Handler", "Said", "answer_of", "answered", "story", "wanted"]
 
 _log = logging.getLogger("prefect_nb")
 Said = tuple[str, Any]
+Handler = Callable[[str, Mapping[str, Any]], Said]
+
+
+def answered(data: Mapping[str, Any], serve: Callable[[str, Mapping[str, Any]], Said]) -> dict[str, Any]:
+    """What a page is told of its command, whatever became of it."""
+    op = data.get("op")
+    try:
+        said, extra = serve(op if isinstance(op, str) else "", data)
+    except PrefectNBError as error:
+        return {"ok": False, "message": error.message}
+    except Exception:  # the border: a page's message, whatever it holds, must not become output of the user's cell
+        _log.debug("a page's command failed: %s", op, exc_info=True)
+        return {"ok": False, "message": f"{op} failed in the kernel"}
+    return {"ok": True, "message": said, **({"data": extra} if extra is not None else {})}
+
+
+def wanted(known: Mapping[str, Handler], op: str, data: Mapping[str, Any]) -> tuple[Handler, str]:
+    """What serves a command, and the task that it names.
+
+    Raises
+    ------
+    UsageError
+        If nobody serves it.
+    """
+    handler, task = known.get(op), data.get("task")
+    if handler is None or not isinstance(task, str):
+        raise UsageError(f"{str(data.get('op'))[:40]} is not something a page can ask for")
+    return handler, task
 
 
 class Commands:
@@ -38,7 +68,7 @@ class Commands:
 
     def __init__(self, flow: LiveFlow) -> None:
         self._flow = flow
-        self._known: dict[str, Callable[[str, Mapping[str, Any]], Said]] = {
+        self._known: dict[str, Handler] = {
             "cancel": self._cancel,
             "skip": self._skip,
             "approve": self._approve,
@@ -51,28 +81,21 @@ class Commands:
             "details": self._details,
             "why": self._details,
             "logs": self._details,
+            "children": self._children,
         }
 
     def __call__(self, data: Mapping[str, Any]) -> dict[str, Any]:
         """Carry a command out."""
-        op, task = data.get("op"), data.get("task")
-        if op in ("hello", "snapshot"):
+        if data.get("op") in ("hello", "snapshot"):
             return {"ok": True, "message": ""}
-        try:
-            if op == "document":
-                said, extra = self._document(data)
-            else:
-                handler = self._known.get(op) if isinstance(op, str) else None
-                if handler is None or not isinstance(task, str):
-                    raise UsageError(f"{str(op)[:40]} is not something a page can ask for")
-                self._check_run(str(op), data)
-                said, extra = handler(task, data)
-        except PrefectNBError as error:
-            return {"ok": False, "message": error.message}
-        except Exception:  # the border: a page's message, whatever it holds, must not become output of the user's cell
-            _log.debug("a page's command failed: %s", op, exc_info=True)
-            return {"ok": False, "message": f"{op} failed in the kernel"}
-        return {"ok": True, "message": said, **({"data": extra} if extra is not None else {})}
+        return answered(data, self._serve)
+
+    def _serve(self, op: str, data: Mapping[str, Any]) -> Said:
+        if op == "document":
+            return self._document(data)
+        handler, task = wanted(self._known, op, data)
+        self._check_run(op, data)
+        return handler(task, data)
 
     def _check_run(self, op: str, data: Mapping[str, Any]) -> None:
         run = data.get("run")
@@ -125,12 +148,12 @@ class Commands:
 
     def _approve(self, task: str, data: Mapping[str, Any]) -> Said:
         session = self._flow.session
-        session.ask(approvals.approved(session.run, task, _answer(data)))
+        session.ask(approvals.approved(session.run, task, answer_of(data)))
         return f"{task} may go on: run its cell", None
 
     def _reject(self, task: str, data: Mapping[str, Any]) -> Said:
         session = self._flow.session
-        session.ask(approvals.rejected(session.run, task, _answer(data)))
+        session.ask(approvals.rejected(session.run, task, answer_of(data)))
         return f"{task} is cancelled", None
 
     def _invalidate(self, task: str, data: Mapping[str, Any]) -> Said:
@@ -167,20 +190,29 @@ class Commands:
     def _details(self, task: str, data: Mapping[str, Any]) -> Said:
         return "", self.details(task).to_plain()
 
+    def _children(self, task: str, data: Mapping[str, Any]) -> Said:
+        visit = self._found(task)
+        if visit is None:
+            raise UsageError(f"{task} has not run yet")
+        return "", children(self._flow.session.run, visit, Query.of(data)).to_plain()
+
     def details(self, task: str) -> Details:
         """One task's story."""
-        flow = self._flow
-        store, run = flow.store, flow.session.run
-        visit = run.find(task)
-        name = task if visit is None else visit.spec.name
-        entries = store.entries(task=name, flow=flow.name, limit=20)
-        entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
-        earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
-        events = [event for _, event in store.events(run.id)]
-        return inspect(events, store.logs(run.id), entry, earlier, task)
+        return story(self._flow.store, self._flow.session.run, task)
 
 
-def _answer(data: Mapping[str, Any]) -> Answer:
+def story(store: Store, run: Run, task: str) -> Details:
+    """What the store and a run tell of one of its tasks."""
+    visit = run.find(task)
+    name = task if visit is None else visit.spec.name
+    entries = store.entries(task=name, flow=run.flow, limit=20)
+    entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
+    earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
+    events = [event for _, event in store.events(run.id)]
+    return inspect(events, store.logs(run.id), entry, earlier, task)
+
+
+def answer_of(data: Mapping[str, Any]) -> Answer:
     """What a person said on the page; anything that is not what a page sends says nothing."""
     note, value = data.get("note"), data.get("value")
     return Answer(

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypedDict, TypeVar, Unpack, overload
 from prefect_nb.authoring import triggers
 from prefect_nb.authoring.functions import Task
 from prefect_nb.authoring.handlers import Handler, handlers
+from prefect_nb.authoring.targets import check_template
 from prefect_nb.core.policy import Cache, Retry, seconds
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
@@ -31,6 +32,8 @@ class Options(TypedDict, total=False):
         When an earlier result may be reused: ``"pure"``, ``"never"``, ``"always"`` or a duration.
     version : str
         Part of the key.
+    target : str
+        A file that each call makes of its value, such as ``"out/{region}/{date}.parquet"``: see docs/targets.md.
     tags : tuple of str
         Words for people.
     trigger
@@ -56,6 +59,7 @@ class Options(TypedDict, total=False):
     timeout: float | int | str | None
     cache: Cache | str | float
     version: str
+    target: str
     tags: tuple[str, ...]
     trigger: object
     approve: bool
@@ -116,6 +120,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
             timeout=None if timeout is None else _limit(timeout),
             cache=cache if isinstance(cache, Cache) else Cache(cache),
             version=options.get("version", ""),
+            target=check_template(options["target"], body.__name__) if "target" in options else "",
             tags=tuple(options.get("tags", ())),
             trigger=asked.trigger,
             skip_with_upstream=bool(options.get("skip_on_upstream_skip", True)),

@@ -19,6 +19,7 @@ from prefect_nb.authoring.attend import Attendance
 from prefect_nb.authoring.causes import error_of
 from prefect_nb.authoring.footing import Footing
 from prefect_nb.authoring.former import Former
+from prefect_nb.authoring.gates import gates_for, note
 from prefect_nb.authoring.ground import namespace_of
 from prefect_nb.authoring.interrupts import Interrupts
 from prefect_nb.authoring.mapping import Brood, elements_of, upstream_of
@@ -119,8 +120,8 @@ class FlowRun:
             args, kwargs = filled(args, _same), filled(kwargs, _same)
         seat = Attendance(self, task, visit, (args, kwargs), contextvars.copy_context())
         seat.has_nodes = bool(above)
-        self._plan([seat], tuple(node.visit for node in above))
-        return Node(self, visit)
+        self._plan([seat], above)
+        return note(Node(self, visit))
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Plan a map; its node."""
@@ -128,12 +129,11 @@ class FlowRun:
         elements = elements_of((*args, *kwargs.values()), task.spec.name)
         visit = self._named(task)
         waits = [node for e in elements if (node := upstream_of(e)) is not None]
-        shared = [a for a in (*args, *kwargs.values()) if isinstance(a, Whole)]
-        waits += nodes_among(shared, [])
+        waits += nodes_among([a for a in (*args, *kwargs.values()) if isinstance(a, Whole)], [])
         seat = Attendance(self, task, visit, ((), {}), contextvars.copy_context())
         seat.family = self.broods[visit] = Brood(self, visit, (args, kwargs), elements)
-        self._plan([seat], tuple(node.visit for node in waits))
-        return Node(self, visit, mapped=True)
+        self._plan([seat], waits)
+        return note(Node(self, visit, mapped=True))
 
     def bear(self, brood: Brood, children: list[tuple[VisitId, tuple[Any, ...], Mapping[str, Any]]]) -> None:
         """Plan the next children of a map."""
@@ -163,7 +163,8 @@ class FlowRun:
 
         self.executor.submit(safely)
 
-    def _plan(self, seats: list[Attendance], upstream: tuple[VisitId, ...]) -> None:
+    def _plan(self, seats: list[Attendance], above: list[Node]) -> None:
+        upstream = tuple(node.visit for node in (*above, *gates_for(self, above)))
         with self.gate:
             if self.parked:
                 raise Parked
@@ -287,9 +288,11 @@ class FlowRun:
             raise error_of(self.session.run, visit_id, self.errors)
         return self._value(visit)
 
-    def given(self, node: Node) -> Any:
-        """What a task that depends on this node is given: its value, None if skipped, else the exception itself."""
+    def given(self, node: Node, skipped: Any = None) -> Any:
+        """What a task that depends on this node is given: its value, or `skipped`, else the exception itself."""
         visit = self.session.run.visits[node.visit]
+        if visit.state.name is StateName.SKIPPED:
+            return skipped
         if visit.width is not None and visit.state.type in (StateType.COMPLETED, StateType.FAILED):
             return [self.given(Node(self, child)) for child in _children(visit)]
         if visit.state.type is StateType.COMPLETED:

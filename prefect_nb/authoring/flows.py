@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.flowruns import FlowRun
 from prefect_nb.authoring.footing import Footing, footing
@@ -74,6 +75,7 @@ class Flow(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it to its end; what it returns, with nodes replaced by their values, or what failed is raised.
 
+        In a notebook its graph is shown alive below the cell; in a terminal, a line for each change.
         In the body of another flow it is a node, and a run of its own.
 
         Raises
@@ -86,7 +88,8 @@ class Flow(Generic[P, R]):
         caller = current()
         if caller is not None and caller.plan is not None:
             return cast(R, caller.plan.call(self._task(), args, kwargs))
-        return cast(R, self.opened(self.parameters.checked(args, kwargs), patient=False)[1]())
+        run, drive = self.opened(self.parameters.checked(args, kwargs), patient=False)
+        return cast(R, watched(run, drive)())
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Begin a run and go on: the run, at once.
@@ -97,7 +100,7 @@ class Flow(Generic[P, R]):
             If the parameters do not fit; nothing ran.
         """
         run, drive = self.opened(self.parameters.checked(args, kwargs))
-        _in_background(drive, self.name)
+        _in_background(watched(run, drive), self.name)
         return run
 
     def graph(self, *args: P.args, **kwargs: P.kwargs) -> Graph:
@@ -271,7 +274,7 @@ def resume(run_id: str) -> Run:
     if row is None:
         raise UsageError(f"there is no run {run_id} in {footing().place.folder}", hint="prefect-nb runs lists them")
     run, drive = _go_on(row)
-    _in_background(drive, row.flow)
+    _in_background(watched(run, drive), row.flow)
     return run
 
 

@@ -32,6 +32,7 @@ from prefect_nb.authoring.promises import Promise, rows_of
 from prefect_nb.authoring.recall import Past
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
 from prefect_nb.authoring.solo import Solo, abandoned
+from prefect_nb.authoring.targets import claim, restored, target_of
 from prefect_nb.authoring.triggers import Judge
 from prefect_nb.core import events as ev
 from prefect_nb.core.plan import Question, decide
@@ -39,7 +40,7 @@ from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.desk import Desk
 from prefect_nb.errors import ResultUnavailable
-from prefect_nb.protocols import Entry
+from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
 
 __all__ = ["Substitute", "Task"]
@@ -90,6 +91,7 @@ class Task(Generic[P, R]):
         self.handlers = handlers
         self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
+        self.tells_skips = False  # whether a skipped input is told from None
         self.is_async = inspect.iscoroutinefunction(function)
         self._binder = Binder(function)
         self._known: _Known | None = None
@@ -148,9 +150,19 @@ class Task(Generic[P, R]):
         """The arguments by name, defaults included; TypeError if the function could not be called so."""
         return self._binder.bind(args, kwargs)
 
-    def prepared(self, ground: Ground, visit: VisitId, bound: Arguments) -> Call:
-        """A call with its key, computed over the values that it is given."""
-        return Call(ground, self.spec, visit, self._code(ground).key(bound.named), bound, handlers=self.handlers)
+    def prepared(self, ground: Ground, visit: VisitId, bound: Arguments, *, mapped: bool = False) -> Call:
+        """A call with its key, computed over the values that it is given; the file that it makes is claimed.
+
+        Raises
+        ------
+        UsageError
+            If its target cannot be a path, or is another call's.
+        """
+        product = target_of(ground, self.spec, visit, bound.named, mapped=mapped) if self.spec.target else None
+        keyed = self._code(ground).key(bound.named, str(product.path) if product else "")
+        if product is not None:
+            claim(ground, product, visit, keyed.key)
+        return Call(ground, self.spec, visit, keyed, bound, handlers=self.handlers, mapped=mapped, product=product)
 
     def find(self, call: Call, done: Visit | None = None) -> Finding | Found:
         """An earlier call that fits, or why there is none; `done` is the same call before the run was resumed."""
@@ -184,6 +196,8 @@ class Task(Generic[P, R]):
         stored = ground.vault.load(found.result, namespace=namespace_of(ground), row=call.rows.get(found.result))
         if not isinstance(stored, dict) or "call" not in stored:
             raise ResultUnavailable("it is not the result of a call")
+        if call.product is not None and (told := restored(call.product, stored, once=self.spec.once)):
+            ground.session.log(LogChunk(call.visit, 0, "stderr", f"{told}\n", now()))
         call.cost_s = stored["cost_s"]
         hidden.put_back(stored["hidden"])
         outputs = from_plain(stored["outputs"])

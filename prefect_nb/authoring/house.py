@@ -29,8 +29,8 @@ class House(Ground, Protocol):
     def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
         """Hold a value for those downstream."""
 
-    def given(self, node: Node) -> Any:
-        """What a task that depends on this node is given for it."""
+    def given(self, node: Node, skipped: Any = None) -> Any:
+        """What a task that depends on this node is given for it; `skipped` where there is no value."""
 
     def forget(self, above: list[Node]) -> None:
         """Somebody changed these values in place."""

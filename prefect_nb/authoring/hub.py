@@ -8,9 +8,10 @@ told elsewhere.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import uuid4
 
@@ -19,24 +20,27 @@ from prefect_nb.authoring.commands import Commands
 from prefect_nb.authoring.freshness import Badges
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.places import wants_widget
+from prefect_nb.authoring.runcommands import RunCommands
+from prefect_nb.authoring.runs import Run as FlowRun
+from prefect_nb.authoring.screens import RunScreen, Screen
 from prefect_nb.core.run import Run
 from prefect_nb.engine.session import Session
 from prefect_nb.views.build import Calls, build
+from prefect_nb.views.bundle import MIME, bundle
 from prefect_nb.views.details import Details
-from prefect_nb.views.model import RunView, ViewModel, patch
-from prefect_nb.views.svg import to_svg
-from prefect_nb.views.text import status_table
+from prefect_nb.views.model import RunView, ViewModel
 from prefect_nb.views.widget import flow_widget
 
 __all__ = ["MIME", "Hub"]
 
-MIME = "application/vnd.prefect-nb.flow+json"
 STATE, CONTROL = "prefect_nb.state", "prefect_nb.control"
 _APART_S, _AT_MOST_S = 0.1, 2.0
 _SHARE = 20  # between two states, this many times the processor time of the last
 _SOON_S = 0.03
 _EXPECT_S = 0.3
+_STALE_S = 2.0  # of a picture that no extension of the page keeps alive
 _KEPT = 20
+_PICTURES = 5
 
 
 class Hub:
@@ -58,16 +62,14 @@ class Hub:
         self._told = threading.Condition()
         self._wake = threading.Event()
         self._done = threading.Event()
-        self._seq = 0
-        self._shown: ViewModel | None = None
         self._calls = Calls()
+        self._own = Screen(self._built, lambda: not flow.opened or not flow.session.run.active)
+        self._runs: dict[str, tuple[RunScreen, RunCommands]] = {}
         self._state: Any = None
         self._pages: dict[str, Any] = {}
         self._aside = False
         self._busy = False
-        self._displays: list[str] = []
-        self._widgets: list[Any] = []
-        self._painted: tuple[str, int] = ("", 0)
+        self._pictures: list[str] = []  # of runs of functions, in the cell that runs now
         self._thread: threading.Thread | None = None
 
     # --- opening and closing -----------------------------------------------------------------------------------------
@@ -78,6 +80,7 @@ class Hub:
         events.register("pre_execute", self._begun)
         events.register("post_execute", self._ended)
         self.flow.expect = self._expect
+        self.flow.follow = self.follow
         manager = getattr(getattr(self.flow.shell, "kernel", None), "comm_manager", None)
         if manager is None:
             return
@@ -89,10 +92,43 @@ class Hub:
     def attach(self, session: Session) -> None:
         """Show this run from now on."""
         with self._lock:
-            self._shown = None
+            self._own.forget()
         session.bus.subscribe(lambda run: self._wake.set())
         self._start()
         self._wake.set()
+
+    def follow(self, run: FlowRun, below: bool) -> Callable[[], None]:
+        """Show the run of a flow of functions, also below the cell that called it; the result is called at its end."""
+        session = run.session
+        with self._lock:
+            screen = self._runs[run.id][0] if run.id in self._runs else RunScreen(session)
+            screen.session, screen.here = session, True
+            self._runs[run.id] = screen, RunCommands(run, screen)
+            while len(self._runs) > _KEPT and not (oldest := next(iter(self._runs.values()))[0]).here:
+                del self._runs[oldest.run.id]
+            if below and threading.current_thread() is threading.main_thread():
+                self._show(screen, self._picture())
+        session.bus.subscribe(lambda _: self._wake.set())
+        self._start()
+
+        def ended() -> None:
+            with self._lock:
+                if screen.session is session:
+                    screen.here = False
+                self._send(screen)
+            self._paint(screen)
+
+        return ended
+
+    def _picture(self) -> str:
+        """The name of one more display in this cell; where there are many already, the last shows another run."""
+        if len(self._pictures) < _PICTURES:
+            return ""
+        name = self._pictures[-1]
+        for screen in self._screens():
+            if name in screen.displays:
+                screen.displays.remove(name)
+        return name
 
     def _start(self) -> None:
         with self._lock:
@@ -119,63 +155,74 @@ class Hub:
     # --- out ---------------------------------------------------------------------------------------------------------
 
     def model(self) -> ViewModel:
-        """The newest model."""
+        """The newest model of the notebook's run."""
+        with self._lock:
+            return self._own.model()
+
+    def _built(self, seq: int) -> ViewModel:
         flow = self.flow
         if not flow.opened:
             run = RunView(id="", flow=flow.name, live=True, order_known=flow.document.order_known)
             empty = build(Run(), flow.document.to_plain(), seq=0)
             return ViewModel.of(0, run, empty.nodes, empty.edges)
-        session, fresh = flow.session, self._badges.told()
-        with self._lock:
-            return build(
-                session.bus.run,
-                session.graph,
-                seq=self._seq,
-                store=session.store.location,
-                notebook=session.notebook,
-                freshness=fresh,
-                calls=self._calls,
-            )
+        session = flow.session
+        return build(
+            session.bus.run,
+            session.graph,
+            seq=seq,
+            store=session.store.location,
+            notebook=session.notebook,
+            freshness=self._badges.told(),
+            calls=self._calls,
+        )
 
     def details(self, task: str) -> Details:
         """One task's story."""
         return self._commands.details(task)
 
-    def bundle(self, model: ViewModel) -> dict[str, Any]:
-        """The model for every kind of page: ours, a picture, and text."""
-        return {MIME: model.to_plain(), "image/svg+xml": to_svg(model), "text/plain": status_table(model)}
-
     def display(self) -> None:
         """Show the graph in the cell that runs now, and keep that output up to date."""
         self._start()
+        self._show(self._own)
+
+    def _show(self, screen: Screen, name: str = "") -> None:
+        publish = self.flow.shell.display_pub.publish
         with self._lock:
             here = not self._pages and wants_widget(self.flow.shell)
-        if here:
-            with taps.muted():
-                bundle = self.widget()._repr_mimebundle_()
-                data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-                self.flow.shell.display_pub.publish(data, metadata)
-            return
-        name = f"prefect-nb-{uuid4().hex[:12]}"
         with taps.muted():
-            self.flow.shell.display_pub.publish(self.bundle(self.model()), {}, transient={"display_id": name})
+            if here:
+                found = self._widget(screen)._repr_mimebundle_()
+                data, metadata = found if isinstance(found, tuple) else (found, {})
+                publish(data, metadata)
+                return
+            again = bool(name)
+            name = name or f"prefect-nb-{uuid4().hex[:12]}"
+            publish(bundle(screen.model()), {}, transient={"display_id": name}, update=again)
         with self._lock:
-            self._displays.append(name)
-            del self._displays[:-_KEPT]
+            screen.shows(name)
+            if screen is not self._own and not again:
+                self._pictures.append(name)
 
     def widget(self) -> Any:
         """The live view as a widget, for pages without the lab extension and for layouts of other widgets."""
         self._start()
-        widget = flow_widget(self.model(), self._commands)
+        return self._widget(self._own)
+
+    def _widget(self, screen: Screen) -> Any:
+        widget = flow_widget(screen.model(), self._command)
         with self._lock:
-            self._widgets.append(widget)
-            del self._widgets[:-_KEPT]
+            screen.feeds(widget)
         return widget
 
     def flush(self) -> None:
         """Send what is new now: pages and displays show the states as they are."""
-        self._send()
-        self._paint()
+        for screen in self._screens():
+            self._send(screen)
+            self._paint(screen)
+
+    def _screens(self) -> list[Screen]:
+        with self._lock:
+            return [self._own, *(screen for screen, _ in self._runs.values())]
 
     def _pump(self) -> None:
         while not self._done.is_set():
@@ -184,46 +231,28 @@ class Hub:
                 return
             self._wake.clear()
             began = time.thread_time()
-            self._send()
-            shown = self._shown
-            quiet = not self.flow.opened or not self.flow.session.run.active
-            if quiet or (shown is not None and shown.run.id != self._painted[0]):
-                self._paint()
+            for screen in self._screens():
+                self._send(screen)
+                if screen.due(math.inf if self._pages else _STALE_S):
+                    self._paint(screen)
             self._done.wait(min(_AT_MOST_S, max(_APART_S, _SHARE * (time.thread_time() - began))))
 
-    def _send(self) -> None:
+    def _send(self, screen: Screen) -> None:
         with self._lock:
-            new, old = self.model(), self._shown
-            if old is not None and old.run.id == new.run.id:
-                change = patch(old, self._numbered(new, self._seq + 1))
-                if _empty(change):
-                    return
-                message = {"op": "patch", "patch": change, "run": new.run.id}
-            else:
-                message = {}
-            self._seq += 1
-            self._shown = new = self._numbered(new, self._seq)
-            self._tell(message or {"op": "full", "model": new.to_plain()})
-            for widget in self._widgets:
-                widget.show(new)
+            message = screen.news()
+            if message is not None and self._state is not None:
+                self._state.send(message)
 
-    def _numbered(self, model: ViewModel, seq: int) -> ViewModel:
-        return ViewModel.of(seq, model.run, model.nodes, model.edges)
-
-    def _tell(self, message: Mapping[str, Any]) -> None:
-        if self._state is not None:
-            self._state.send(dict(message))
-
-    def _paint(self) -> None:
+    def _paint(self, screen: Screen) -> None:
         with self._lock:
-            model, names = self._shown, list(self._displays)
-            if model is None or not names or self._painted == (model.run.id, model.seq):
-                return
-            self._painted = (model.run.id, model.seq)
-        bundle = self.bundle(model)
+            found = screen.to_paint()
+        if found is None:
+            return
+        model, names = found
+        data = bundle(model)
         with taps.muted():
             for name in names:
-                self.flow.shell.display_pub.publish(bundle, {}, transient={"display_id": name}, update=True)
+                self.flow.shell.display_pub.publish(data, {}, transient={"display_id": name}, update=True)
 
     # --- in ----------------------------------------------------------------------------------------------------------
 
@@ -240,18 +269,26 @@ class Hub:
         if data.get("v") != 1:
             told: Mapping[str, Any] = {"ok": False, "message": "this page and this kernel have other versions of us"}
         else:
-            told = self._commands(data)
+            told = self._command(data)
         comm.send({"nonce": data.get("nonce"), **told})
         op = data.get("op")
         if told["ok"] and op in ("hello", "snapshot", "document"):
             self._start()
             if op == "document":
                 self._documented()
-            else:
-                with self._lock:
-                    self._shown = None
-            self._send()
+            with self._lock:
+                for screen in self._screens():
+                    if op != "document":
+                        screen.forget()
+                    self._send(screen)
             self._wake.set()
+
+    def _command(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        with self._lock:
+            known = self._runs.get(str(data.get("run") or ""))
+        if known is not None and data.get("op") not in ("snapshot", "document"):
+            return known[1](data)
+        return self._commands(data)
 
     def _documented(self) -> None:
         self._aside = threading.current_thread() is not threading.main_thread()
@@ -269,23 +306,20 @@ class Hub:
 
     def _begun(self) -> None:
         self._busy = True
+        self._pictures.clear()
 
     def _ended(self) -> None:
         self._busy = False
-        if self._displays and not self._pages and self.flow.mode == "live":
+        if not self._pages and self.flow.mode == "live" and any(screen.displays for screen in self._screens()):
             self.flush()  # a client that only executes hears nothing between two cells
         self._look_soon()
 
     def _look_soon(self) -> None:
         """Between two cells, in the kernel's main thread, look at what only values and files can tell."""
         loop = getattr(getattr(self.flow.shell, "kernel", None), "io_loop", None)
-        if loop is not None and (self._pages or self._displays or self._widgets):
+        if loop is not None and (self._pages or self._own.displays or self._own.widgets):
             loop.add_callback(self._look)
 
     def _look(self) -> None:
         if not self._busy and not self._done.is_set() and self._badges.look():
             self._wake.set()
-
-
-def _empty(change: Mapping[str, Any]) -> bool:
-    return not (change["nodes"] or change["removed"] or change["run"] or change["edges"])

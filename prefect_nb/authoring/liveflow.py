@@ -87,6 +87,7 @@ class LiveFlow:
         self.unchanged: Callable[[CellInfo], bool] = lambda cell: False
         self.on_open: Callable[[Session], None] = lambda session: None
         self.expect: Callable[[str], None] = lambda cell_id: None
+        self.follow: Callable[[Any, bool], Callable[[], None]] | None = None
         self._gone: set[str] = set()
         self._permits = count(1)
         self._ordinals = count(1)
@@ -140,8 +141,6 @@ class LiveFlow:
 
     def set_document(self, rows: list[Mapping[str, Any]], path: str = "") -> None:
         """Take over the page's list of cells; from any thread, so the namespace is left to the next execution."""
-        if path and "notebook" not in self._start and not self.opened:
-            self._start["page"] = path
         before = {c.id for c in self.document.cells} if self.document.order_known else set()
         self.document.replace(rows)
         self._gone |= before - {c.id for c in self.document.cells}

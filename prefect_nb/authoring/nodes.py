@@ -9,13 +9,14 @@ from __future__ import annotations
 import dis
 import sys
 from collections.abc import Callable
+from enum import Enum
 from typing import Any, NoReturn, Protocol
 
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State
 from prefect_nb.errors import UsageError
 
-__all__ = ["Broken", "Flat", "Node", "Plan", "Whole", "filled", "flatten", "nodes_among", "unmapped"]
+__all__ = ["Broken", "Flat", "Node", "Plan", "Skip", "Whole", "filled", "flatten", "nodes_among", "unmapped"]
 
 _DISPLAYS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 
@@ -112,6 +113,12 @@ class Flat:
 
     def __repr__(self) -> str:
         return f"flatten({self.value!r})"
+
+
+class Skip(Enum):
+    """What a task that asks for it is given in place of the value of a skipped one; others are given None."""
+
+    SKIPPED = "skipped"
 
 
 class Broken:

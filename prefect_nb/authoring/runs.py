@@ -21,6 +21,7 @@ from prefect_nb.core.run import Run as RunState
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
+from prefect_nb.engine.session import Session
 from prefect_nb.errors import NotAvailable, TaskCancelled
 from prefect_nb.wiring import now
 
@@ -134,6 +135,11 @@ class Run:
     def id(self) -> str:
         """The run's id."""
         return self._work.session.run.id
+
+    @property
+    def session(self) -> Session:
+        """Its engine."""
+        return self._work.session
 
     @property
     def state(self) -> State:

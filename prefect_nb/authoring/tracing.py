@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.gates import gates_for, note
 from prefect_nb.authoring.mapping import elements_of
 from prefect_nb.authoring.nodes import Node, nodes_among
 from prefect_nb.core.spec import VisitId
@@ -116,10 +117,10 @@ class _Tracer:
             self._counts[base] += 1
             name = f"{base}-{self._counts[base] + 1}"
         self.nodes.append(name)
-        self.edges += dict.fromkeys((node.name, name) for node in above)
+        self.edges += dict.fromkeys((node.name, name) for node in (*above, *gates_for(self, above)))
         if mapped:
             self.mapped.append(name)
-        return Node(self, VisitId(name), mapped=mapped)
+        return note(Node(self, VisitId(name), mapped=mapped))
 
 
 def traced(flow: str, body: Callable[[], Any]) -> Graph:

@@ -77,6 +77,8 @@ class TaskSpec:
         Whether a person has to agree before the body is entered.
     once : bool
         Whether a body whose outcome is unknown waits for a person instead of being entered again.
+    target : str
+        The file that a call of it makes, as a template.
     """
 
     name: str
@@ -93,6 +95,7 @@ class TaskSpec:
     skip_with_upstream: bool = True
     approve: bool = False
     once: bool = False
+    target: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """The spec as JSON-able data; defaults are left out."""
@@ -107,7 +110,7 @@ class TaskSpec:
             plain["trigger"] = {"name": t.name, "at_least": t.at_least, "at_most": t.at_most, "custom": t.custom}
         if not self.skip_with_upstream:
             plain["skip_with_upstream"] = False
-        for name in ("timeout", "version", "approve", "once"):
+        for name in ("timeout", "version", "approve", "once", "target"):
             if getattr(self, name):
                 plain[name] = getattr(self, name)
         for name in ("files", "env", "after", "tags"):
@@ -129,5 +132,6 @@ class TaskSpec:
             skip_with_upstream=plain.get("skip_with_upstream", True),
             approve=plain.get("approve", False),
             once=plain.get("once", False),
+            target=plain.get("target", ""),
             **{name: tuple(plain.get(name, ())) for name in ("files", "env", "after", "tags")},
         )

@@ -10,7 +10,7 @@ from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.core.table import Table
-from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for
+from prefect_nb.views.model import EdgeView, Freshness, NodeView, RunView, ViewModel, actions_for, run_actions
 
 __all__ = ["Calls", "build"]
 
@@ -38,6 +38,7 @@ def build(
     notebook: str = "",
     freshness: Mapping[str, Freshness] | None = None,
     calls: Calls | None = None,
+    here: bool | None = None,
 ) -> ViewModel:
     """The model of a run.
 
@@ -53,6 +54,8 @@ def build(
         What is known of each task's freshness.
     calls : Calls, optional
         What the last model of this stream was made with.
+    here : bool, optional
+        Of the run of a flow of functions: whether this process drives it now. None for a notebook's run.
     """
     fresh = freshness or {}
     cells = {str(n["task"]): n for n in graph.get("nodes", ())}
@@ -82,6 +85,8 @@ def build(
         ended_at=run.ended_at,
         order_known=bool(graph.get("order_known", True)),
         store=store,
+        kind="notebook" if here is None else "function",
+        actions=() if here is None else run_actions(run.state.name, here=here),
     )
     return ViewModel.of(seq, view, nodes, edges)
 
@@ -91,7 +96,11 @@ def _waits(run: Run, tasks: set[str]) -> Iterable[EdgeView]:
     for task in tasks:
         if (latest := run.latest.get(task)) is None:
             continue
-        sources = dict.fromkeys(up.task for up in run.visits[latest].upstream)
+        visit = run.visits[latest]
+        above = [*visit.upstream]
+        if visit.width:  # child waits for child, where a map is over a map
+            above += run.visits[VisitId(latest.task, latest.visit, 0)].upstream
+        sources = dict.fromkeys(up.task for up in above)
         yield from (EdgeView(source, task) for source in sorted(sources) if source in run.latest and source != task)
 
 
@@ -199,8 +208,7 @@ def _node(
     parent: str | None = None,
 ) -> NodeView:
     kind = "function" if visit.spec.kind.value == "function" else "cell"
-    label = visit.spec.name.rpartition(".")[2] if parent else visit.spec.name
-    running = visit.state.type in (StateType.RUNNING, StateType.CANCELLING)
+    label = visit.spec.name.rpartition(".")[2] if parent else visit.id.task
     return NodeView(
         id=str(visit.id) if parent else visit.id.task,
         label=label,
@@ -212,7 +220,7 @@ def _node(
         attempt=visit.attempt,
         attempts=visit.attempts,
         duration_s=visit.duration_s,
-        started_at=visit.started_at if running else None,
+        started_at=visit.started_at,
         due_at=visit.state.data.get(_DUE.get(visit.state.name, "")),
         cached_from=visit.cached_from,
         cached_age_s=visit.cached_age_s,

@@ -30,6 +30,7 @@ __all__ = [
     "fit_text",
     "listed",
     "route_path",
+    "speaker",
     "text_width",
 ]
 
@@ -183,7 +184,7 @@ def _rows(parent: NodeView, children: list[NodeView]) -> list[Row]:
         counts: Counter[str] = Counter()
         for child in group:
             counts.update(child.counts if child.counts else {child.state: 1})
-        rows.append(Row(f"{parent.id}::{label}", label, _speaker(group), dict(counts)))
+        rows.append(Row(f"{parent.id}::{label}", label, speaker(group), dict(counts)))
     return rows
 
 
@@ -205,7 +206,7 @@ _WEIGHT = {
 }
 
 
-def _speaker(group: list[NodeView]) -> NodeView:
+def speaker(group: list[NodeView]) -> NodeView:
     """The child that stands for all: the first of the type that matters most; done only when all are done."""
     return min(group, key=lambda node: _WEIGHT.get(node.type, len(_WEIGHT)))
 

@@ -13,7 +13,8 @@ State comm, kernel to page::
     {"op": "full", "model": <ViewModel>}
     {"op": "patch", "patch": <patch>, "run": <run id>}     # "run" may be left out: the run of the last full model
 
-A page that holds sequence number ``patch["base"]`` applies the patch; any other asks for a snapshot.
+A page that holds sequence number ``patch["base"]`` applies the patch; any other asks for a snapshot. The run of a
+flow of functions has a stream of its own beside the notebook's; its messages also tell ``"kind": "function"``.
 
 Control comm, page to kernel (always ``"v": 1`` and a ``nonce``)::
 
@@ -22,6 +23,9 @@ Control comm, page to kernel (always ``"v": 1`` and a ``nonce``)::
     {"op": "document", "path": <notebook path>,            # on attach, when cells change, and before an execution
      "cells": [{"id", "source", "type": "code", "tags": [...]}]}
     {"op": "force", "task": <node id>, "run": <run id>}    # the next execution of this task computes it again
+    {"op": "cancel-run" | "resume-run", "task": "", "run": <run id>}   # the buttons of a run, as `RunView.actions` says
+    {"op": "children", "task": <a map>, "run": <run id>,   # a window of its children; `prefect_nb.views.children`
+     "offset", "limit", "sort", "descending", "states", "text"}
     {"op": "cancel" | "skip" | "invalidate" | "approve" | "reject" | "details", "task": <node id>, "run": <run id>}
                                                            # a skip also tells "queued": the cell was sent already;
                                                            # an approval may tell "note" and "value" (a form's answers)
@@ -30,9 +34,9 @@ Control comm, kernel to page, one for each nonce::
 
     {"nonce": <the same>, "ok": bool, "message": <one sentence>, "data": <optional>}
 
-``data`` of ``details`` is `prefect_nb.views.details.Details`; the buttons ``why`` and ``logs`` show parts of it and
-send ``details``. A ``document`` is sent when it differs from the last one sent; ``comm_open`` of the control comm has
-the data ``{"v": 1}``, and the first message is ``hello``.
+``data`` of ``details`` is `prefect_nb.views.details.Details`, of ``children`` `prefect_nb.views.children.Children`; the
+buttons ``why`` and ``logs`` show parts of the details and send ``details``. A ``document`` is sent when it differs from
+the last one sent; ``comm_open`` of the control comm has the data ``{"v": 1}``, and the first message is ``hello``.
 
 ``run``, ``run-downstream`` and ``retry`` never reach the kernel from the lab extension: the page forces the task and
 executes the cells. From the widget, on pages without the extension, they do (with the same fields), as custom messages.
@@ -47,7 +51,7 @@ from typing import Any, Literal, Self
 
 from prefect_nb.core.states import StateName, StateType
 
-__all__ = ["VERSION", "EdgeView", "NodeView", "RunView", "ViewModel", "actions_for", "patch"]
+__all__ = ["VERSION", "EdgeView", "NodeView", "RunView", "ViewModel", "actions_for", "patch", "run_actions"]
 
 VERSION = 1
 """Of the JSON; a view that reads another one says so instead of guessing."""
@@ -58,7 +62,10 @@ Freshness = Literal["fresh", "stale-code", "stale-input", "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunView:
-    """The run as a view sees it; times in seconds since the epoch."""
+    """The run as a view sees it; times in seconds since the epoch.
+
+    `kind` tells whether it is of a notebook or of a flow of functions, `actions` what may be done with the whole run.
+    """
 
     id: str
     flow: str
@@ -71,6 +78,14 @@ class RunView:
     ended_at: float | None = None
     order_known: bool = True
     store: str = ""
+    kind: Literal["notebook", "function"] = "notebook"
+    actions: tuple[str, ...] = ()
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> Self:
+        """From JSON; keys of a newer version are dropped."""
+        known = {key: value for key, value in plain.items() if key in _RUN_FIELDS}
+        return cls(**{**known, "actions": tuple(plain.get("actions", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +107,7 @@ class NodeView:
     attempt, attempts : int
         The current attempt, and how many there may be.
     duration_s, started_at, due_at : float, optional
-        How long it took; when it began, while it runs; when its next attempt is due.
+        How long it took; when it began; when its next attempt is due.
     cached_from, cached_age_s, saved_s : optional
         Of a reused result: the run that made it, its age, the time it saved.
     freshness : str
@@ -203,7 +218,7 @@ class ViewModel:
         """The inverse of `to_plain`."""
         return cls(
             seq=plain["seq"],
-            run=RunView(**{key: value for key, value in plain["run"].items() if key in _RUN_FIELDS}),
+            run=RunView.from_plain(plain["run"]),
             nodes=tuple(NodeView.from_plain(node) for node in plain["nodes"]),
             edges=tuple(EdgeView.from_plain(edge) for edge in plain["edges"]),
             counts=dict(plain.get("counts", {})),
@@ -238,6 +253,7 @@ _N = StateName
 _ACTIVE = frozenset({StateType.RUNNING, StateType.CANCELLING})
 _RETRY = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.CRASHED})
 _CANCEL = frozenset({StateType.SCHEDULED, StateType.RUNNING, StateType.PAUSED})
+_STUCK = frozenset({StateType.FAILED, StateType.CANCELLED, StateType.CRASHED, StateType.PAUSED})
 _WAITING = frozenset({_N.QUEUED, _N.SUBMITTED})
 _SKIP = frozenset({StateType.SCHEDULED, StateType.PENDING, StateType.FAILED})
 _NO_LOGS = frozenset({_N.PENDING, _N.SCHEDULED, _N.LATE, _N.QUEUED, _N.TRIGGER_FAILED, _N.SKIPPED, _N.NOT_RUN})
@@ -246,7 +262,7 @@ _NO_LOGS = frozenset({_N.PENDING, _N.SCHEDULED, _N.LATE, _N.QUEUED, _N.TRIGGER_F
 def actions_for(state: StateName, kind: Kind) -> tuple[str, ...]:
     """What a person may do with a node of this kind in this state, in the order of the buttons.
 
-    A function runs when its cell calls it, so it has no button to run it; a plain cell is only ever run.
+    A function runs when its cell or flow calls it, so it has no button that runs it; a plain cell is only ever run.
     """
     idle = state.type not in _ACTIVE
     if kind == "plain":
@@ -254,13 +270,28 @@ def actions_for(state: StateName, kind: Kind) -> tuple[str, ...]:
     allowed = {
         "run": kind == "cell" and idle,
         "run-downstream": kind == "cell" and idle,
-        "retry": state.type in _RETRY,
+        "retry": kind == "cell" and state.type in _RETRY,
         "approve": state is _N.PAUSED,
         "reject": state is _N.PAUSED,
         "cancel": state.type in _CANCEL or state in _WAITING,
-        "skip": state.type in _SKIP,
+        "skip": state.type in _SKIP and (kind == "cell" or not state.final),
         "invalidate": state in (_N.SUCCESS, _N.CACHED),
         "why": True,
         "logs": state not in _NO_LOGS,
     }
     return tuple(name for name, allow in allowed.items() if allow)
+
+
+def run_actions(state: StateName, *, here: bool) -> tuple[str, ...]:
+    """What a person may do with the run of a flow of functions.
+
+    Parameters
+    ----------
+    state : StateName
+        The run's state.
+    here : bool
+        Whether this process drives it now; a run that nobody drives can be gone on with if it did not end well.
+    """
+    if here:
+        return () if state.final else ("cancel-run",)
+    return ("resume-run",) if state.type in _STUCK else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prefect_nb.views.cards import (
     BOLD,
@@ -24,9 +24,10 @@ from prefect_nb.views.cards import (
     route_path,
     text_width,
 )
+from prefect_nb.views.fold import fold
 from prefect_nb.views.model import NodeView, ViewModel
 from prefect_nb.views.palette import BORDERS, FILLED, GLYPHS, LOOKS, TONES, Look, look_of
-from prefect_nb.views.words import duration, node_line, spoken, tally
+from prefect_nb.views.words import duration, node_line, shares, spoken, tally
 
 __all__ = ["to_svg"]
 
@@ -53,21 +54,22 @@ def to_svg(model: ViewModel, direction: Direction = "down") -> str:
     str
         An ``<svg>`` element, well-formed XML.
     """
-    drawing = arrange(model, direction)
+    drawn = fold(model)
+    drawing = arrange(drawn, direction)
     width = max(_LEAST, drawing.width + 2 * _MARGIN)
     legend, legend_height = _legend(model, width)
     top = _MARGIN + _HEAD
     height = top + drawing.height + legend_height + 2 * _MARGIN
     indent = max(_MARGIN, (width - drawing.width) / 2)
-    labels = {node.id: node.label for node in model.nodes}
+    labels = {node.id: node.label for node in drawn.nodes}
     upstream: dict[str, list[str]] = {}
-    for edge in model.edges:
+    for edge in drawn.edges:
         upstream.setdefault(edge.target, []).append(labels.get(edge.source, edge.source))
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="pnbs" width="{_n(width)}" height="{_n(height)}" '
         f'viewBox="0 0 {_n(width)} {_n(height)}" role="img" aria-label="{_text(_title(model))}">',
         f"<title>{_text(_title(model))}</title>",
-        f"<desc>{_text(_description(model, upstream))}</desc>",
+        f"<desc>{_text(_description(model, drawn, upstream))}</desc>",
         f"<style>{_style(model)}</style>",
         f'<rect class="pnbs-page" x="0.5" y="0.5" width="{_n(width - 1)}" height="{_n(height - 1)}" rx="10"/>',
         *_header(model, width),
@@ -95,10 +97,10 @@ def _title(model: ViewModel) -> str:
     return f"Flow {model.run.flow}: {model.run.state}"
 
 
-def _description(model: ViewModel, upstream: dict[str, list[str]]) -> str:
-    lines = [spoken(node, upstream.get(node.id, [])) for node in model.nodes[:200]]
-    if len(model.nodes) > 200:
-        lines.append(f"and {len(model.nodes) - 200} more")
+def _description(model: ViewModel, drawn: ViewModel, upstream: dict[str, list[str]]) -> str:
+    lines = [spoken(node, upstream.get(node.id, [])) for node in drawn.nodes[:200]]
+    if len(drawn.nodes) > 200:
+        lines.append(f"and {len(drawn.nodes) - 200} more")
     return _summary(model) + ". " + ". ".join(lines)
 
 
@@ -192,7 +194,7 @@ def _card(card: Card, upstream: dict[str, list[str]]) -> str:
         f'<g role="listitem" aria-label="{_text(label)}" transform="translate({_n(card.x)} {_n(card.y)})">',
         f"<title>{_text(tip)}</title>",
         _box(look, card.width, card.height, radius),
-        _glyph(look, 12.0, 15.0),
+        _glyph(look, 12.0, 15.0) if not node.counts else _ring(node.counts) + _glyph(look, 14.0, 17.0, 0.75),
         f'<text class="b{struck}" x="38" y="20">{_text(fit_text(node.label, room, BOLD))}</text>',
         f'<text class="t" x="38" y="36">{_text(fit_text(_second_line(node), card.width - 46, 11.5))}</text>',
     ]
@@ -212,8 +214,18 @@ def _card(card: Card, upstream: dict[str, list[str]]) -> str:
     return "".join(parts)
 
 
+def _ring(counts: Mapping[str, int]) -> str:
+    """Around the glyph of a map or group: an arc for each kind of state among its members."""
+    arcs = "".join(
+        f'<circle class="{tone}" cx="20" cy="23" r="11" pathLength="100" style="fill:none;stroke-width:4;'
+        f'stroke-dasharray:{_n(share)} {_n(100 - share)};stroke-dashoffset:{_n(-start)}"/>'
+        for tone, start, share in shares(counts)
+    )
+    return f'<g transform="rotate(-90 20 23)">{arcs}</g>'
+
+
 def _second_line(node: NodeView) -> str:
-    if node.type in ("FAILED", "CRASHED") and node.message:
+    if node.type in ("FAILED", "CRASHED") and node.message and not node.counts:
         return f"{node.state} · {node.message}"
     return node_line(node)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from prefect_nb.views.model import NodeView
-from prefect_nb.views.palette import look_of
+from prefect_nb.views.palette import TONES, look_of
 
-__all__ = ["age", "duration", "node_line", "size", "spoken", "tally"]
+__all__ = ["age", "duration", "node_line", "shares", "size", "spoken", "tally"]
 
 
 def _tenths(value: float) -> str:
@@ -67,7 +67,7 @@ def node_line(node: NodeView) -> str:
         words.append(tally(node.counts))
     if node.state == "Cached":
         words.append(f"{age(node.cached_age_s)} old" if node.cached_age_s is not None else "")
-    elif node.duration_s is not None:
+    elif node.duration_s is not None and not node.counts:
         words.append(duration(node.duration_s))
     return " · ".join(word for word in words if word)
 
@@ -76,6 +76,17 @@ def tally(counts: Mapping[str, int]) -> str:
     """Of many children: how many are done, of how many."""
     done = sum(number for label, number in counts.items() if look_of(label).tone in ("done", "cached", "skipped"))
     return f"{done}/{sum(counts.values())}"
+
+
+def shares(counts: Mapping[str, int]) -> list[tuple[str, float, float]]:
+    """Of many children, for a ring: each tone with where its arc begins and how long it is, in hundredths."""
+    total, arcs, start = sum(counts.values()), [], 0.0
+    for tone in TONES:
+        number = sum(count for label, count in counts.items() if look_of(label).tone == tone)
+        if number:
+            arcs.append((tone, start, 100.0 * number / total))
+            start += 100.0 * number / total
+    return arcs
 
 
 def spoken(node: NodeView, upstream: list[str]) -> str:

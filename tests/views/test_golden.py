@@ -11,8 +11,9 @@ import pytest
 from prefect_nb.core.states import StateName
 from prefect_nb.views import palette, words
 from prefect_nb.views.cards import Direction, arrange, route_path
+from prefect_nb.views.fold import LARGE, fold
 from prefect_nb.views.layout import place
-from prefect_nb.views.model import ViewModel, patch
+from prefect_nb.views.model import EdgeView, NodeView, RunView, ViewModel, patch
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -104,3 +105,18 @@ def test_words() -> None:
 def test_sizes(count: int, said: str) -> None:
     """Bytes are said in binary units."""
     assert words.size(count) == said
+
+
+@pytest.mark.parametrize("case", range(3), ids=["by name", "by depth", "small enough"])
+def test_large_graphs_fold(case: int) -> None:
+    """Over 150 tasks fold into the groups that the renderer in the page makes; 150 stay as they are."""
+    told = golden("folded")[case]
+    nodes = [NodeView(id=i, label=n, kind="function", state=s, type=t, counts=c) for i, n, s, t, c in told["rows"]]
+    edges = [EdgeView(source, target) for source, target in told["edges"]]
+    drawn = fold(ViewModel.of(1, RunView(id="r", flow="many"), nodes, edges))
+    assert plain([[n.id, n.label, n.state, n.type, n.counts] for n in drawn.nodes]) == told["nodes"]
+    assert plain([[e.source, e.target] for e in drawn.edges]) == told["folded"]
+    assert len(drawn.nodes) <= LARGE
+    lost = sum(sum(n.counts.values()) if n.counts else 1 for n in drawn.nodes if n.id.startswith("group:"))
+    alone = sum(not n.id.startswith("group:") for n in drawn.nodes)
+    assert lost + alone == len(nodes) + 4 * (case == 0), "each task counts once, and a map's children each"

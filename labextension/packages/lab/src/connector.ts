@@ -289,20 +289,25 @@ export class Connector implements IDisposable {
 
   private publish(model: ViewModel): void {
     this.models.set(model.run.id, model);
-    this.current = model.run.id;
+    const own = model.run.kind !== 'function';
+    if (own) {
+      this.current = model.run.id;
+    }
     const noticed = this.banner !== null;
     if (!this.banner?.stale || this.banner === LOST || this.shows(model.run.id)) {
       this.banner = null;
     }
     for (const sink of this.sinks) {
-      if (sink.run === model.run.id || !sink.run) {
+      if (sink.run === model.run.id || (own && !sink.run)) {
         if (noticed) {
           sink.notice(null);
         }
         sink.show(model);
       }
     }
-    showBadges(this.panel, model);
+    if (own) {
+      showBadges(this.panel, model);
+    }
   }
 
   /** Whether a view shows this run; views of another one keep saying that they are old. */

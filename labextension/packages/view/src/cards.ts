@@ -190,7 +190,7 @@ const WEIGHT = [
 ];
 
 /** The child that stands for all: the first of the type that matters most; done only when all are done. */
-function speaker(group: NodeView[]): NodeView {
+export function speaker(group: readonly NodeView[]): NodeView {
   const weight = (node: NodeView): number => (WEIGHT.indexOf(node.type) + WEIGHT.length + 1) % (WEIGHT.length + 1);
   return group.reduce((best, node) => (weight(node) < weight(best) ? node : best));
 }

@@ -15,8 +15,8 @@ import {
 } from './cards.js';
 import { OWN_KEYS, s, setText } from './dom.js';
 import { GLYPHS, lookOf } from './palette.js';
-import type { NodeView, ViewModel } from './protocol.js';
-import { duration, nodeLine, spoken, tally } from './words.js';
+import type { Counts, NodeView, ViewModel } from './protocol.js';
+import { duration, nodeLine, shares, spoken, tally } from './words.js';
 
 const MARGIN = 18;
 const TALLEST = 720;
@@ -115,6 +115,25 @@ export class Graph {
     return alive;
   }
 
+  /** The first node that fits. */
+  first(fits: (row: Row) => boolean): string | null {
+    for (const id of this.drawn.keys()) {
+      const row = this.rows.get(id);
+      if (row && fits(row)) {
+        return id;
+      }
+    }
+    return null;
+  }
+
+  /** Dim what a filter leaves out; null dims nothing. */
+  dim(fits: ((row: Row) => boolean) | null): void {
+    for (const [id, drawn] of this.drawn) {
+      const row = this.rows.get(id);
+      drawn.group.classList.toggle('pnb-dimmed', fits !== null && row !== undefined && !fits(row));
+    }
+  }
+
   select(id: string | null): void {
     this.chosen = id;
     for (const [key, drawn] of this.drawn) {
@@ -197,6 +216,7 @@ export class Graph {
     });
     const ring = s('rect', { class: 'pnb-ring', x: -4, y: -4, width: width + 8, height: height + 8, rx: radius + 4 });
     const glyph = s('path', { class: 'pnb-glyph', transform: 'translate(12 15)' });
+    const arcs = s('g', { class: 'pnb-arcs', transform: 'rotate(-90 20 23)' });
     const label = s('text', { class: 'pnb-bold', x: 38, y: 20 });
     const line = s('text', { class: 'pnb-small', x: 38, y: 36 });
     const badge = s('text', { class: 'pnb-small pnb-bold', 'text-anchor': 'end', y: 20 });
@@ -208,12 +228,14 @@ export class Graph {
     );
     const title = s('title');
     const group = this.focusable(card.node.id, card.x + MARGIN, card.y + MARGIN);
-    group.append(title, ring, box, inner, stale, glyph, label, line, badge);
+    group.append(title, ring, box, inner, stale, arcs, glyph, label, line, badge);
     const refresh = (row: Row, now: number | null): void => {
       const node = row.node;
       const look = lookOf(node.state, node.type, node.kind);
       dress(box, inner, look);
       drawGlyph(glyph, look);
+      drawArcs(arcs, node.counts);
+      glyph.setAttribute('transform', arcs.childElementCount ? 'translate(14 17) scale(.75)' : 'translate(12 15)');
       const tries = node.attempt > 1 ? `${node.attempt}/${node.attempts}` : '';
       const old = node.freshness.startsWith('stale');
       const room = width - 48 - (tries ? tries.length * 7.5 + 8 : 0) - (old ? 20 : 0);
@@ -424,13 +446,32 @@ export class Graph {
   }
 }
 
+/** Around the glyph of a map or group: an arc for each kind of state among its members. */
+function drawArcs(arcs: SVGGElement, counts: Counts | null): void {
+  const found = counts ? shares(counts) : [];
+  const key = JSON.stringify(found);
+  if (arcs.dataset['shown'] === key) {
+    return;
+  }
+  arcs.dataset['shown'] = key;
+  arcs.replaceChildren(
+    ...found.map(([tone, start, share]) => {
+      const arc = s('circle', { class: 'pnb-arc', cx: 20, cy: 23, r: 11, pathLength: 100, 'data-tone': tone });
+      arc.style.stroke = `var(--l-${tone})`;
+      arc.style.strokeDasharray = `${share} ${100 - share}`;
+      arc.style.strokeDashoffset = String(-start);
+      return arc;
+    })
+  );
+}
+
 /** The second line of a card now: what runs counts up, what waits for its retry counts down. */
 export function lineOf(node: NodeView, now: number | null): string {
   const clock = elapsed(node, now);
   if (clock) {
     return `${nodeLine({ ...node, duration_s: null })} · ${clock}`;
   }
-  if ((node.type === 'FAILED' || node.type === 'CRASHED') && node.message) {
+  if ((node.type === 'FAILED' || node.type === 'CRASHED') && node.message && !node.counts) {
     return `${node.state} · ${node.message}`;
   }
   return nodeLine(node);

@@ -21,6 +21,11 @@ export const ACTION_WORDS: Record<Action, string> = {
   logs: 'Logs'
 };
 
+const LONG = 200;
+const LINE = 34;
+const WINDOW = 80;
+const AROUND = 20;
+
 export interface ListEvents {
   select(id: string): void;
   act(action: Action, node: NodeView): void;
@@ -29,22 +34,47 @@ export interface ListEvents {
 export class List {
   readonly node = h('div', { class: 'pnb-list', tabindex: 0, role: 'region', 'aria-label': 'tasks' });
   private selected: string | null = null;
+  private fits: ((row: Row) => boolean) | null = null;
+  private model: ViewModel | null = null;
+  private first = 0;
 
-  constructor(private readonly events: ListEvents) {}
+  constructor(private readonly events: ListEvents) {
+    this.node.addEventListener('scroll', () => this.scrolled());
+  }
+
+  /** Leave rows out; null shows all. */
+  filter(fits: ((row: Row) => boolean) | null): void {
+    this.fits = fits;
+  }
 
   draw(model: ViewModel): void {
     const focused = this.node.contains(document.activeElement)
       ? document.activeElement?.getAttribute('data-focus')
       : null;
+    this.model = model;
     const body = h('tbody');
-    for (const { row, depth } of listed(model)) {
+    const rows = listed(model).filter(({ row }) => !this.fits || this.fits(row));
+    const long = rows.length > LONG;
+    this.node.classList.toggle('pnb-long', long);
+    this.first = long ? Math.max(0, Math.floor(this.node.scrollTop / LINE) - AROUND) : 0;
+    const shown = long ? rows.slice(this.first, this.first + WINDOW) : rows;
+    const gap = (lines: number): void => {
+      if (lines > 0) {
+        const filler = h('tr', { 'aria-hidden': 'true' }, h('td', { colspan: 6, class: 'pnb-gap' }));
+        filler.style.height = `${lines * LINE}px`;
+        body.append(filler);
+      }
+    };
+    gap(this.first);
+    for (const { row, depth } of shown) {
       body.append(this.line(row, depth));
     }
+    gap(rows.length - this.first - shown.length);
     const headers = ['Task', 'State', 'Attempt', 'Time', 'Reason', 'Actions'];
     this.node.replaceChildren(
       h(
         'table',
-        {},
+        long ? { 'aria-rowcount': rows.length + 1 } : {},
         h('caption', { class: 'pnb-hidden' }, `Tasks of ${model.run.flow}`),
         h('thead', {}, h('tr', {}, ...headers.map(text => h('th', { scope: 'col' }, text)))),
         body
@@ -60,6 +90,15 @@ export class List {
     this.selected = id;
     for (const line of this.node.querySelectorAll<HTMLElement>('tr[data-node]')) {
       line.classList.toggle('pnb-selected', line.dataset['node'] === id);
+    }
+  }
+
+  /** Of a long list only what is in sight exists. */
+  private scrolled(): void {
+    const at = Math.floor(this.node.scrollTop / LINE);
+    const near = at - this.first < AROUND / 2 && this.first > 0;
+    if (this.model && this.node.classList.contains('pnb-long') && (near || at - this.first > WINDOW - 2 * AROUND)) {
+      this.draw(this.model);
     }
   }
 

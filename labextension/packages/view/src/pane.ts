@@ -2,16 +2,23 @@
 
 import { Mark } from './badge.js';
 import type { Row } from './cards.js';
+import { ChildTable } from './children.js';
 import { h, plainText, setText } from './dom.js';
+import { LARGE } from './fold.js';
 import { lineOf } from './graph.js';
 import { ACTION_WORDS } from './list.js';
 import { lookOf } from './palette.js';
-import type { Action, Details, LogLine, NodeView } from './protocol.js';
-import { tally } from './words.js';
+import type { Action, ChildQuery, ChildRow, Children, Details, LogLine, NodeView } from './protocol.js';
+import { duration, tally } from './words.js';
 
 export interface PaneEvents {
   act(action: Action, node: NodeView): void;
   close(): void;
+  children(task: string, query: ChildQuery): Promise<Children | null>;
+  openChild(row: ChildRow): void;
+  /** From a child back to its map. */
+  back(): void;
+  unfold(group: string): void;
 }
 
 type Section = 'why' | 'logs' | null;
@@ -27,22 +34,35 @@ export class Pane {
   private details: (Partial<Details> & { task: string }) | null = null;
   private wanted: Section = null;
   private buttonKey = '';
+  private child: ChildRow | null = null;
+  private readonly back = h('button', { type: 'button', class: 'pnb-icon', 'aria-label': 'Back to the map' }, '‹');
+  private readonly table: ChildTable;
 
   constructor(private readonly events: PaneEvents) {
+    this.table = new ChildTable({ ask: (task, query) => events.children(task, query), open: events.openChild });
+    this.back.addEventListener('click', () => events.back());
     const close = h('button', { type: 'button', class: 'pnb-icon', 'aria-label': 'Close details' }, '×');
     close.addEventListener('click', () => this.events.close());
-    const head = h('div', { class: 'pnb-pane-head' }, this.mark.node, h('div', {}, this.title, this.state), close);
+    const head = h(
+      'div',
+      { class: 'pnb-pane-head' },
+      this.back,
+      this.mark.node,
+      h('div', {}, this.title, this.state),
+      close
+    );
     this.node.append(head, this.buttons, this.body);
   }
 
   get task(): string | null {
-    return this.row?.node.id ?? null;
+    return this.child?.id ?? this.row?.node.id ?? null;
   }
 
   /** Show a node; what is known of it at once, the rest when it arrives. */
   open(row: Row, section: Section): void {
-    const fresh = this.row?.id !== row.id;
+    const fresh = this.row?.id !== row.id || this.child !== null;
     this.row = row;
+    this.child = null;
     this.wanted = section;
     if (fresh) {
       this.details = null;
@@ -52,15 +72,44 @@ export class Pane {
     this.fill();
   }
 
+  /** Show one child of the map that is open. */
+  openChild(row: ChildRow): void {
+    this.child = row;
+    this.details = null;
+    this.node.hidden = false;
+    this.refreshChild(row);
+    this.fill();
+  }
+
+  private refreshChild(row: ChildRow): void {
+    this.back.hidden = false;
+    this.mark.show(lookOf(row.state, row.type));
+    setText(this.title, row.label);
+    const words = [
+      row.state,
+      duration(row.duration_s),
+      row.attempt > 1 ? `attempt ${row.attempt} of ${row.attempts}` : ''
+    ];
+    setText(this.state, words.filter(Boolean).join(' · '));
+    this.buttonKey = 'child';
+    this.buttons.hidden = true;
+  }
+
   close(): void {
     this.row = null;
+    this.child = null;
+    this.table.close();
     this.node.hidden = true;
   }
 
   /** The node's state changed. */
   refresh(row: Row): void {
     this.row = row;
+    this.back.hidden = true;
     const { node } = row;
+    if (isMap(row)) {
+      this.table.show(node.id, node.counts ?? {});
+    }
     this.mark.show(lookOf(node.state, node.type, node.kind));
     setText(this.title, row.label);
     const words = [row.counts ? `${node.state} · ${tally(row.counts)}` : lineOf(node, Date.now() / 1000)];
@@ -69,17 +118,32 @@ export class Pane {
     }
     setText(this.state, words.join(' · '));
     const allowed = row.id === node.id ? node.actions : [];
-    const key = allowed.join(' ');
+    const group = node.id.startsWith('group:') && total(node) <= LARGE;
+    const key = `${allowed.join(' ')}${group ? ' unfold' : ''}`;
     if (key !== this.buttonKey) {
       this.buttonKey = key;
       this.buttons.replaceChildren(...allowed.map(action => this.button(action)));
+      if (group) {
+        const button = h(
+          'button',
+          { type: 'button', class: 'pnb-button', 'data-action': 'unfold' },
+          'Show in the graph'
+        );
+        button.addEventListener('click', () => this.row && this.events.unfold(this.row.node.id));
+        this.buttons.append(button);
+      }
     }
-    this.buttons.hidden = !allowed.length;
+    this.buttons.hidden = !key;
   }
 
   show(details: Partial<Details> & { task: string }): void {
     if (details.task === this.task) {
       this.details = { ...this.details, ...details };
+      const last = details.states?.[details.states.length - 1];
+      if (this.child && last && last.name !== this.child.state) {
+        this.child = { ...this.child, state: last.name, type: '', attempt: last.attempt };
+        this.refreshChild(this.child);
+      }
       this.fill();
     }
   }
@@ -111,9 +175,13 @@ export class Pane {
     const section = (title: string, name: string, ...content: Node[]): void => {
       parts.push(h('section', { 'data-section': name }, h('h4', {}, title), ...content));
     };
-    const reason = details?.reason || node.reason;
-    if (reason || node.message) {
-      section('Why', 'why', h('p', {}, reason || node.message));
+    if (this.row && isMap(this.row) && !this.child) {
+      parts.push(this.table.node);
+    }
+    const message = this.child ? this.child.message : node.reason || node.message;
+    const reason = details?.reason || message;
+    if (reason) {
+      section('Why', 'why', h('p', {}, reason));
     }
     if (details?.error) {
       const { type, message, traceback } = details.error;
@@ -147,16 +215,32 @@ export class Pane {
         section(title, title.toLowerCase(), h('p', { class: 'pnb-names' }, names.join(', ')));
       }
     }
-    if (!details) {
+    if (!details && !(node.id.startsWith('group:') && !this.child)) {
       parts.push(h('p', { class: 'pnb-dim pnb-waiting' }, 'Asking the kernel for more…'));
     }
-    this.body.replaceChildren(...parts);
+    if (parts[0] === this.table.node && this.body.firstChild === this.table.node) {
+      while (this.body.lastChild !== this.table.node) {
+        this.body.lastChild?.remove(); // the table stays where it is: moving it would lose its scrolling and focus
+      }
+      this.body.append(...parts.slice(1));
+    } else {
+      this.body.replaceChildren(...parts);
+    }
     const tail = this.body.querySelector('[data-section=logs] pre');
     tail?.scrollTo(0, tail.scrollHeight);
     if (this.wanted && details) {
       this.body.querySelector(`[data-section=${this.wanted}]`)?.scrollIntoView({ block: 'nearest' });
     }
   }
+}
+
+/** Whether a row has members that a table can tell of; a folded line of calls has not. */
+function isMap(row: Row): boolean {
+  return row.id === row.node.id && row.node.counts !== null && row.node.parent === null;
+}
+
+function total(node: NodeView): number {
+  return Object.values(node.counts ?? {}).reduce((sum, number) => sum + number, 0);
 }
 
 function history(states: Details['states']): HTMLElement {

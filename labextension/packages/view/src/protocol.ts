@@ -23,6 +23,7 @@ export type Action =
   | 'invalidate'
   | 'why'
   | 'logs';
+export type RunAction = 'cancel-run' | 'resume-run';
 export type Counts = Record<string, number>;
 
 export interface RunView {
@@ -37,6 +38,8 @@ export interface RunView {
   ended_at: number | null;
   order_known: boolean;
   store: string;
+  kind: 'notebook' | 'function';
+  actions: RunAction[];
 }
 
 export interface NodeView {
@@ -93,16 +96,52 @@ export interface Patch {
 }
 
 /** Kernel to page on the state comm. */
-export type StateMessage = { op: 'full'; model: ViewModel } | { op: 'patch'; patch: Patch; run?: string };
+export type StateMessage = ({ op: 'full'; model: ViewModel } | { op: 'patch'; patch: Patch; run?: string }) & {
+  /** The run of a flow of functions, beside the notebook's. */
+  kind?: 'function';
+};
 
 /** What a view asks for: the buttons, and the details of a node. */
-export type Op = Action | 'details';
-export interface Command {
+export type Op = Action | RunAction | 'details' | 'children';
+export interface Command extends Partial<ChildQuery> {
   op: Op;
   task: string;
   run: string;
   /** Of `skip`: the page has sent this cell to the kernel already, so that execution is meant. */
   queued?: boolean;
+}
+
+/** What part of a map's children is asked for. */
+export interface ChildQuery {
+  offset: number;
+  limit: number;
+  sort: ChildSort;
+  descending: boolean;
+  states: string[];
+  text: string;
+}
+export type ChildSort = 'index' | 'state' | 'attempt' | 'time';
+export interface ChildRow {
+  id: string;
+  index: number;
+  label: string;
+  state: string;
+  type: string;
+  attempt: number;
+  attempts: number;
+  duration_s: number | null;
+  started_at: number | null;
+  message: string;
+}
+export interface Children {
+  task: string;
+  total: number;
+  matched: number;
+  offset: number;
+  counts: Counts;
+  /** The states of all in order, equal neighbours together. */
+  strip: [string, number][];
+  rows: ChildRow[];
 }
 
 export interface DocumentCell {

@@ -3,22 +3,29 @@
 import { Mark } from './badge.js';
 import type { Direction, Row } from './cards.js';
 import { h, setText } from './dom.js';
+import { fold, type Folded } from './fold.js';
 import { Graph } from './graph.js';
 import { List } from './list.js';
+import { localChildren } from './local.js';
 import { LOOKS, lookOf } from './palette.js';
 import { Pane } from './pane.js';
 import { applyPatch, sameShape } from './patch.js';
 import {
   isPatch,
   type Action,
+  type ChildQuery,
+  type ChildRow,
+  type Children,
   type Command,
   type Details,
   type NodeView,
   type Notice,
   type Reply,
+  type RunAction,
   type Update,
   type ViewModel
 } from './protocol.js';
+import { Timeline } from './timeline.js';
 import { followTheme, type Theme } from './theme.js';
 import { duration } from './words.js';
 
@@ -51,9 +58,21 @@ const KEYS: readonly (readonly [string, string])[] = [
   ['x', 'cancel'],
   ['f', 'fit the graph'],
   ['+ and −', 'zoom (also Ctrl+wheel)'],
+  ['/', 'search'],
   ['Esc', 'close'],
   ['?', 'this help']
 ];
+
+type Mode = 'graph' | 'timeline' | 'list';
+const MODES: readonly (readonly [Mode, string])[] = [
+  ['graph', 'Graph'],
+  ['timeline', 'Timeline'],
+  ['list', 'List']
+];
+const RUN_WORDS: Record<RunAction, readonly [string, string]> = {
+  'cancel-run': ['Cancel run', 'Press again to cancel the run'],
+  'resume-run': ['Resume run', '']
+};
 
 export function mount(host: HTMLElement, options: MountOptions): Mounted {
   return new FlowView(host, options);
@@ -74,13 +93,27 @@ class FlowView implements Mounted {
   private readonly list: List;
   private readonly pane: Pane;
   private readonly ends: (() => void)[] = [];
-  private readonly switches = new Map<'graph' | 'list', HTMLButtonElement>();
+  private readonly timeline: Timeline;
+  private readonly runButtons = h('span', { class: 'pnb-actions' });
+  private readonly search = h('input', {
+    type: 'search',
+    class: 'pnb-search',
+    placeholder: 'Search',
+    'aria-label': 'search tasks',
+    'data-lm-suppress-shortcuts': 'true'
+  });
+  private readonly picked = new Set<string>();
+  private readonly unfolded = new Set<string>();
+  private readonly switches = new Map<Mode, HTMLButtonElement>();
   private readonly turn = this.icon('Flow to the right', '⇄', () => this.setDirection());
   private model: ViewModel;
-  private mode: 'graph' | 'list' = 'graph';
+  private folded: Folded;
+  private mode: Mode = 'graph';
+  private child: ChildRow | null = null;
   private selected: string | null = null;
   private asked = '';
   private stale = false;
+  private found: ((row: Row) => boolean) | null = null;
   private fed: boolean;
   private said: string[] = [];
   private speaking: ReturnType<typeof setTimeout> | undefined;
@@ -90,11 +123,20 @@ class FlowView implements Mounted {
     private readonly options: MountOptions
   ) {
     this.model = options.model;
+    this.folded = fold(options.model);
     this.fed = options.live ?? true;
     this.graph = new Graph({ select: id => this.select(id, null), open: id => this.reveal(id) });
     const act = (action: Action, node: NodeView): void => this.act(action, node);
     this.list = new List({ select: id => this.select(id, null), act });
-    this.pane = new Pane({ act, close: () => this.clear() });
+    this.timeline = new Timeline(id => this.select(id, null));
+    this.pane = new Pane({
+      act,
+      close: () => this.clear(),
+      children: (task, query) => this.children(task, query),
+      openChild: row => this.openChild(row),
+      back: () => this.selected !== null && this.select(this.selected, null),
+      unfold: id => this.unfold(id)
+    });
     this.graph.live = this.fed;
     this.build(host);
     this.ends.push(followTheme(this.root, options.theme));
@@ -135,10 +177,7 @@ class FlowView implements Mounted {
 
   private build(host: HTMLElement): void {
     const views = h('div', { class: 'pnb-switch', role: 'group', 'aria-label': 'view' });
-    for (const [mode, text] of [
-      ['graph', 'Graph'],
-      ['list', 'List']
-    ] as const) {
+    for (const [mode, text] of MODES) {
       const button = h('button', { type: 'button' }, text);
       button.addEventListener('click', () => this.setMode(mode));
       this.switches.set(mode, button);
@@ -151,7 +190,9 @@ class FlowView implements Mounted {
       this.flow,
       chip,
       this.counts,
+      this.runButtons,
       h('span', { class: 'pnb-space' }),
+      this.search,
       views,
       this.turn,
       this.icon('Fit the graph', '⤢', () => this.graph.fit()),
@@ -162,6 +203,8 @@ class FlowView implements Mounted {
     const body = h('div', { class: 'pnb-body' }, this.stage, this.pane.node);
     this.root.append(bar, this.banner, this.help, body, this.legend, this.live);
     this.root.addEventListener('keydown', event => this.key(event));
+    this.search.addEventListener('input', () => this.refilter());
+    this.search.addEventListener('keydown', event => this.searchKey(event));
     host.append(this.root);
     this.setMode('graph');
   }
@@ -182,14 +225,16 @@ class FlowView implements Mounted {
     } else {
       const old = new Map(before.nodes.map(node => [node.id, node]));
       const changed = new Set(next.nodes.filter(node => old.get(node.id) !== node).map(node => node.id));
-      this.graph.refresh(next, changed);
+      this.folded = fold(next, this.unfolded);
+      this.graph.refresh(this.folded.model, changed);
       this.refreshRest();
     }
     this.speak(before, next);
   }
 
   private redraw(): void {
-    this.graph.draw(this.model);
+    this.folded = fold(this.model, this.unfolded);
+    this.graph.draw(this.folded.model);
     this.graph.fit();
     this.graph.select(this.selected);
     this.refreshRest();
@@ -225,13 +270,14 @@ class FlowView implements Mounted {
       ? ''
       : 'Order of first execution: the page has not told the order of the cells.';
     this.drawLegend();
-    if (this.mode === 'list') {
-      this.list.draw(this.model);
-    }
-    const row = this.selected === null ? undefined : this.graph.row(this.selected);
-    if (row) {
+    this.drawRunButtons();
+    this.refilter();
+    const row = this.selected === null ? undefined : this.row(this.selected);
+    if (row && this.child === null) {
       this.pane.refresh(row);
       this.askDetails(row);
+    } else if (row && this.child !== null) {
+      this.askChild(this.child);
     } else if (this.selected !== null) {
       this.clear();
     }
@@ -244,20 +290,152 @@ class FlowView implements Mounted {
     const labels = Object.keys(LOOKS).filter(label => present.has(label));
     if (this.legend.dataset['shown'] !== labels.join()) {
       this.legend.dataset['shown'] = labels.join();
-      this.legend.replaceChildren(...labels.map(label => h('li', {}, new Mark(lookOf(label)).node, label)));
+      for (const label of this.picked) {
+        if (!present.has(label)) {
+          this.picked.delete(label);
+        }
+      }
+      this.legend.replaceChildren(...labels.map(label => h('li', {}, this.filterChip(label))));
     }
   }
 
-  private setMode(mode: 'graph' | 'list'): void {
+  /** A swatch of the legend, which shows only its state when pressed. */
+  private filterChip(label: string): HTMLButtonElement {
+    const chip = h('button', { type: 'button', class: 'pnb-filter', 'data-filter': label });
+    chip.setAttribute('aria-pressed', String(this.picked.has(label)));
+    chip.title = `Show only ${label}`;
+    chip.append(new Mark(lookOf(label)).node, label);
+    chip.addEventListener('click', () => {
+      if (!this.picked.delete(label)) {
+        this.picked.add(label);
+      }
+      chip.setAttribute('aria-pressed', String(this.picked.has(label)));
+      this.refilter();
+    });
+    return chip;
+  }
+
+  /** What search and state filter leave: dimmed in the graph, left out elsewhere. */
+  private refilter(): void {
+    const text = this.search.value.trim().toLowerCase();
+    const { picked } = this;
+    const state = ({ node, counts }: Row): boolean =>
+      !picked.size || picked.has(node.state) || Object.keys(counts ?? {}).some(label => picked.has(label));
+    const named = (row: Row): boolean =>
+      !text ||
+      row.label.toLowerCase().includes(text) ||
+      row.id.toLowerCase().includes(text) ||
+      (this.folded.groups.get(row.id) ?? []).some(node => node.label.toLowerCase().includes(text));
+    const fits = text || picked.size ? (row: Row): boolean => state(row) && named(row) : null;
+    this.graph.dim(fits);
+    this.list.filter(fits);
+    this.timeline.filter(fits);
+    if (this.mode === 'list') {
+      this.list.draw(this.model);
+    } else if (this.mode === 'timeline') {
+      this.timeline.draw(this.model, this.fed && !this.stale);
+    }
+    this.found = fits;
+  }
+
+  private searchKey(event: KeyboardEvent): void {
+    if (event.key === 'Escape') {
+      this.search.value = '';
+      this.refilter();
+      this.graph.focus();
+    } else if (event.key === 'Enter') {
+      const first = this.found ? this.graph.first(this.found) : null;
+      if (first !== null) {
+        this.select(first, null);
+      }
+    } else {
+      event.stopPropagation(); // letters are text here, not keys of the graph
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  private drawRunButtons(): void {
+    const { run } = this.model;
+    const actions = this.fed ? (run.actions ?? []) : [];
+    if (this.runButtons.dataset['shown'] === actions.join()) {
+      return;
+    }
+    this.runButtons.dataset['shown'] = actions.join();
+    this.runButtons.replaceChildren(
+      ...actions.map(action => {
+        const [words, sure] = RUN_WORDS[action];
+        const button = h('button', { type: 'button', class: 'pnb-button', 'data-action': action }, words);
+        let asked = !sure;
+        button.addEventListener('click', () => {
+          if (asked) {
+            this.ask({ op: action, task: '', run: this.model.run.id });
+          }
+          setText(button, asked || !sure ? words : sure);
+          asked = !asked || !sure;
+        });
+        return button;
+      })
+    );
+  }
+
+  /** A row of the graph, or of the list where the graph has it folded. */
+  private row(id: string): Row | undefined {
+    const drawn = this.graph.row(id);
+    if (drawn) {
+      return drawn;
+    }
+    const node = this.model.nodes.find(one => one.id === id);
+    return node && { id, label: node.label, node, counts: node.counts };
+  }
+
+  private async children(task: string, query: ChildQuery): Promise<Children | null> {
+    const members = this.folded.groups.get(task);
+    if (members) {
+      return localChildren(task, members, query);
+    }
+    const command: Command = { op: 'children', task, run: this.model.run.id, ...query };
+    const reply = await Promise.resolve(this.options.send(command)).catch(() => null);
+    return reply?.ok ? (reply.data as Children) : null;
+  }
+
+  private openChild(row: ChildRow): void {
+    this.child = row;
+    this.asked = '';
+    this.pane.openChild(row);
+    this.askChild(row);
+  }
+
+  private askChild(row: ChildRow): void {
+    const task = row.id;
+    const key = `${task} ${JSON.stringify(this.row(this.selected ?? '')?.counts)}`;
+    if (key !== this.asked) {
+      this.asked = key;
+      this.ask({ op: 'details', task, run: this.model.run.id });
+    }
+  }
+
+  private unfold(id: string): void {
+    if (!this.unfolded.delete(id)) {
+      this.unfolded.add(id);
+    }
+    this.clear();
+    this.redraw();
+  }
+
+  private setMode(mode: Mode): void {
     this.mode = mode;
     for (const [name, button] of this.switches) {
       button.setAttribute('aria-pressed', String(name === mode));
     }
     this.turn.hidden = mode !== 'graph';
-    this.stage.replaceChildren(mode === 'graph' ? this.graph.node : this.list.node);
+    this.stage.replaceChildren({ graph: this.graph, timeline: this.timeline, list: this.list }[mode].node);
     if (mode === 'list') {
       this.list.draw(this.model);
       this.list.select(this.selected);
+    } else if (mode === 'timeline') {
+      this.timeline.draw(this.model, this.fed && !this.stale);
     } else {
       this.graph.fit();
     }
@@ -272,13 +450,15 @@ class FlowView implements Mounted {
   }
 
   private select(id: string, section: 'why' | 'logs' | null): void {
-    const row = this.graph.row(id);
+    const row = this.row(id);
     if (!row) {
       return;
     }
     this.selected = id;
+    this.child = null;
     this.graph.select(id);
     this.list.select(id);
+    this.timeline.mark(id);
     this.pane.open(row, section);
     this.asked = '';
     this.askDetails(row);
@@ -291,7 +471,9 @@ class FlowView implements Mounted {
       return;
     }
     this.asked = key;
-    if (node.kind === 'plain') {
+    if (this.folded.groups.has(node.id)) {
+      this.pane.waiting('');
+    } else if (node.kind === 'plain') {
       this.pane.waiting('A plain cell: its names are ordered with the tasks, but it is never run or stored by itself.');
     } else {
       this.ask({ op: 'details', task: node.id, run: this.model.run.id });
@@ -300,8 +482,10 @@ class FlowView implements Mounted {
 
   private clear(): void {
     this.selected = null;
+    this.child = null;
     this.graph.select(null);
     this.list.select(null);
+    this.timeline.mark(null);
     this.pane.close();
     if (this.mode === 'graph' && this.root.contains(document.activeElement)) {
       this.graph.focus();
@@ -418,6 +602,7 @@ class FlowView implements Mounted {
       '=': () => this.graph.zoom(1.2),
       '-': () => this.graph.zoom(1 / 1.2),
       '?': () => this.toggleHelp(),
+      '/': () => this.search.focus(),
       r: () => node && this.act(can('retry') ? 'retry' : 'run', node),
       R: () => node && this.act('run-downstream', node),
       a: () => node && this.act('approve', node),
@@ -433,8 +618,11 @@ class FlowView implements Mounted {
       return;
     }
     this.graph.tick();
-    const row = this.selected === null ? undefined : this.graph.row(this.selected);
-    if (row) {
+    if (this.mode === 'timeline' && this.model.counts['RUNNING']) {
+      this.timeline.draw(this.model, true);
+    }
+    const row = this.selected === null ? undefined : this.row(this.selected);
+    if (row && this.child === null) {
       this.pane.refresh(row);
     }
   }

@@ -1,6 +1,6 @@
 /** Numbers and nodes in words. The twin of `prefect_nb/views/words.py`; `tests/golden/words.json` pins both. */
 
-import { lookOf } from './palette.js';
+import { lookOf, TONES } from './palette.js';
 import type { Counts, NodeView } from './protocol.js';
 
 const UNITS = [
@@ -61,7 +61,7 @@ export function nodeLine(node: NodeView): string {
   }
   if (node.state === 'Cached') {
     words.push(node.cached_age_s === null ? '' : `${age(node.cached_age_s)} old`);
-  } else if (node.duration_s !== null) {
+  } else if (node.duration_s !== null && !node.counts) {
     words.push(duration(node.duration_s));
   }
   return words.filter(Boolean).join(' · ');
@@ -78,6 +78,24 @@ export function tally(counts: Counts): string {
     }
   }
   return `${done}/${all}`;
+}
+
+/** Of many children, for a ring: each tone with where its arc begins and how long it is, in hundredths. */
+export function shares(counts: Counts): [string, number, number][] {
+  const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
+  const arcs: [string, number, number][] = [];
+  let start = 0;
+  for (const tone of Object.keys(TONES)) {
+    let number = 0;
+    for (const [label, count] of Object.entries(counts)) {
+      number += lookOf(label).tone === tone ? count : 0;
+    }
+    if (number) {
+      arcs.push([tone, start, (100 * number) / total]);
+      start += (100 * number) / total;
+    }
+  }
+  return arcs;
 }
 
 /** The label of a node for a screen reader. */

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { arrange, routePath } from '../lib/cards.js';
+import { fold } from '../lib/fold.js';
 import { place } from '../lib/layout.js';
 import { BORDERS, FILLED, GLYPHS, LOOKS, TONES } from '../lib/palette.js';
 import { applyPatch, sameShape } from '../lib/patch.js';
@@ -48,6 +49,23 @@ for (const direction of ['down', 'right']) {
     assert.deepEqual(plain, expected);
   });
 }
+
+test('large graphs fold into the same groups', () => {
+  for (const { rows, edges, nodes, folded } of golden('folded')) {
+    const blank = { ...golden('flights').nodes[0], parent: null, position: null };
+    const given = rows.map(([id, label, state, type, counts]) => ({ ...blank, id, label, state, type, counts }));
+    const lines = edges.map(([source, target]) => ({ source, target, names: [], kind: 'data' }));
+    const { model } = fold({ ...golden('flights'), nodes: given, edges: lines });
+    assert.deepEqual(
+      model.nodes.map(({ id, label, state, type, counts }) => [id, label, state, type, counts]),
+      nodes
+    );
+    assert.deepEqual(
+      model.edges.map(({ source, target }) => [source, target]),
+      folded
+    );
+  }
+});
 
 test('a patch turns the older model into the newer one', () => {
   const older = golden('flights');

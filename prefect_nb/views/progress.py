@@ -1,4 +1,4 @@
-"""Tells a run line by line, from the states that the kernel publishes.
+"""Tells a run line by line: from the states that a kernel publishes, or from models.
 
 Knows the view model's JSON; must not know kernels or stores. A line for each change that matters: what began, ended,
 waits, was reused, was not run and why. Works the same in a terminal, a pipe and a log file.
@@ -6,14 +6,14 @@ waits, was reused, was not run and why. Works the same in a terminal, a pipe and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prefect_nb.core.states import StateName
-from prefect_nb.views.model import NodeView
+from prefect_nb.views.model import NodeView, RunView, ViewModel
 from prefect_nb.views.words import age, duration
 
-__all__ = ["Progress", "told"]
+__all__ = ["Progress", "ended", "told"]
 
 _STARTS = frozenset({"Running", "Mapped"})
 _QUIET = frozenset({"Pending", "Scheduled", "Queued", "Submitted", "Resuming", "Looped"})
@@ -42,13 +42,17 @@ class Progress:
         match message:
             case {"op": "full", "model": {"run": {"id": run}, "nodes": list(rows)}}:
                 first, self._run = run != self._run, run
-                self._change(rows, silent=first and self._resumed)
+                self._change(map(NodeView.from_plain, rows), silent=first and self._resumed)
             case {"op": "patch", "patch": {"nodes": list(rows)}}:
-                self._change(rows, silent=False)
+                self._change(map(NodeView.from_plain, rows), silent=False)
 
-    def _change(self, rows: list[Mapping[str, Any]], *, silent: bool) -> None:
-        for row in rows:
-            node = NodeView.from_plain(row)
+    def model(self, model: ViewModel) -> None:
+        """Take a whole model; what is final in the first one was told before."""
+        first, self._run = model.run.id != self._run, model.run.id
+        self._change(model.nodes, silent=first)
+
+    def _change(self, nodes: Iterable[NodeView], *, silent: bool) -> None:
+        for node in nodes:
             before = self._nodes.get(node.id)
             self._nodes[node.id] = node
             line = told(node, before)
@@ -66,6 +70,14 @@ def told(node: NodeView, before: NodeView | None) -> str:
         return ""
     name = node.label if node.parent is None else f"{node.parent} / {node.label}"
     return f"{_GLYPHS.get(node.state, ' ')} {_one_line(name):<16} {_one_line(_words(node))}".rstrip()
+
+
+def ended(run: RunView) -> str:
+    """The line for the end of a run, or for where it stopped."""
+    took = "" if run.started_at is None or run.ended_at is None else f" after {duration(run.ended_at - run.started_at)}"
+    message = f": {run.message}" if run.message else ""
+    told = f"{run.flow} {run.state.lower()}{took}{message} (run {run.id})"
+    return f"{_GLYPHS.get(run.state, ' ')} {_one_line(told)}"
 
 
 def _words(node: NodeView) -> str:
