@@ -37,6 +37,8 @@ event in the store before anybody is shown it. Logic looks at the *type* only; n
 * A final state of a visit is never left. Run an edited or a failed task again and it gets a new visit.
 * A failed attempt with retries left becomes Retrying, which is not final and holds no thread.
 * A crash is not a failure: the kernel or process vanished. Resuming the run enters the task again as a new visit.
+  Where only the worker process of one body vanished, that visit becomes Retrying while its crash budget lasts
+  (`Retry(crashes=1)`, apart from its retries), then Crashed. With `once=True` it is Crashed at once.
 * Something upstream that failed beats something upstream that was skipped.
 """
 _WAY = """\

@@ -62,8 +62,9 @@ def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
         return visit, ()
     error, retry = event.error, visit.spec.retry
     summary = f"{error.type}: {error.message}".splitlines()[0][:200] if error.message else error.type
-    if event.retryable and retry.allows(visit.attempt - visit.asked, error.types):
-        due = event.at + retry.wait(visit.attempt - visit.asked, f"{run.id}/{visit.id}")
+    counted = visit.attempt - visit.asked - visit.crashes
+    if event.retryable and retry.allows(counted, error.types):
+        due = event.at + retry.wait(counted, f"{run.id}/{visit.id}")
         data = {"due": due, "next_attempt": visit.attempt + 1}
         waiting = moved_to(visit, N.RETRYING, event, summary, data, error=error)
         return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", due))
@@ -80,6 +81,30 @@ def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Mov
         return visit, ()
     told = f"{visit.state.message}; it raised {event.error.type} while stopping".lstrip("; ")
     return moved_to(visit, N.CANCELLED, event, told, error=event.error), ()
+
+
+def _crashed(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """A crash has a budget of its own; a body that is to run once is never entered again unasked."""
+    assert isinstance(event, ev.BodyCrashed)
+    if event.token != visit.token:
+        return visit, ()
+    crashes, retry = visit.crashes + 1, visit.spec.retry
+    told = event.message or "its process vanished"
+    if crashes <= retry.crashes and not visit.spec.once:
+        due = event.at + retry.wait(crashes, f"{run.id}/{visit.id}/crash")
+        data: dict[str, object] = {"due": due, "next_attempt": visit.attempt + 1}
+        waiting = moved_to(visit, N.RETRYING, event, told, data, crashes=crashes)
+        return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", due))
+    end = {"last_seen": event.at, "entered": True, "code": event.code}
+    return moved_to(visit, N.CRASHED, event, told, end, crashes=crashes), ()
+
+
+def _crashed_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """It was to stop, and it has."""
+    assert isinstance(event, ev.BodyCrashed)
+    if event.token != visit.token:
+        return visit, ()
+    return moved_to(visit, N.CANCELLED, event, f"{visit.state.message}; its process vanished".lstrip("; ")), ()
 
 
 def _skipped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -129,9 +154,11 @@ BODY_MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.SUBMITTED, ev.BodyEntered): _entered,
     (N.CANCELLING, ev.BodyEntered): _entered_while_cancelling,
     (N.RUNNING, ev.BodyRaised): _raised,
+    (N.RUNNING, ev.BodyCrashed): _crashed,
     (N.RUNNING, ev.BodyPaused): _paused,
     (N.RUNNING, ev.BodyDeferred): _deferred,
     (N.CANCELLING, ev.BodyRaised): _raised_while_cancelling,
+    (N.CANCELLING, ev.BodyCrashed): _crashed_while_cancelling,
     (N.CANCELLING, ev.BodyPaused): _gave_up_while_cancelling,
     (N.CANCELLING, ev.BodyDeferred): _gave_up_while_cancelling,
     (N.SUBMITTED, ev.BodyCancelled): _stopped,

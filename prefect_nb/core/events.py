@@ -16,6 +16,7 @@ from prefect_nb.core.spec import TaskSpec, VisitId
 __all__ = [
     "BODY_ENDS",
     "BodyCancelled",
+    "BodyCrashed",
     "BodyDeferred",
     "BodyEnd",
     "BodyEntered",
@@ -241,6 +242,14 @@ class BodyDeferred(BodyEnd):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyCrashed(BodyEnd):
+    """The process that ran this body alone vanished; `code` is how it ended, negative: by that signal."""
+
+    message: str = ""
+    code: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VisitApproved(TaskEvent):
     """A person let a paused visit go on; `value` answers its form."""
 
@@ -314,5 +323,6 @@ BODY_ENDS: tuple[type[BodyEnd], ...] = (
     BodyCancelled,
     BodyPaused,
     BodyDeferred,
+    BodyCrashed,
 )
 """What a body can answer in the end."""

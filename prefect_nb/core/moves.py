@@ -157,6 +157,7 @@ TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
     ev.BodyCancelled,
     ev.BodyPaused,
     ev.BodyDeferred,
+    ev.BodyCrashed,
     ev.VisitApproved,
     ev.TriggerJudged,
     ev.MapOpened,

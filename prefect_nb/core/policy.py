@@ -64,12 +64,17 @@ class Retry:
         Each wait is stretched by up to this fraction (0.3 = up to 30 % longer).
     on : tuple of str
         Names of exception classes (bases count); empty means every exception.
+    crashes : int
+        How often the body is entered again because the process that ran it vanished (a segfault, the OOM killer); such
+        an entry takes nothing from `count`. One by default: most such deaths say nothing about the task, but a body
+        that kills its process each time has to come to an end.
     """
 
     count: int = 0
     delay: tuple[float, ...] = (0.0,)
     jitter: float = 0.0
     on: tuple[str, ...] = ()
+    crashes: int = 1
 
     def __init__(
         self,
@@ -77,9 +82,11 @@ class Retry:
         delay: float | int | str | tuple[float | int | str, ...] | list[float | int | str] = 0.0,
         jitter: float = 0.0,
         on: object = (),
+        crashes: int = 1,
     ) -> None:
-        if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-            raise UsageError(f"retries must be a whole number, 0 or more, not {count!r}")
+        for number, what in ((count, "retries"), (crashes, "crashes")):
+            if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+                raise UsageError(f"{what} must be a whole number, 0 or more, not {number!r}")
         delays = tuple(seconds(d) for d in delay) if isinstance(delay, tuple | list) else (seconds(delay),)
         if not 0 <= jitter <= 10:
             raise UsageError(f"jitter must lie between 0 and 10, not {jitter!r}", hint="0.3 waits up to 30 % longer")
@@ -87,10 +94,11 @@ class Retry:
         object.__setattr__(self, "delay", delays or (0.0,))
         object.__setattr__(self, "jitter", float(jitter))
         object.__setattr__(self, "on", _names(on))
+        object.__setattr__(self, "crashes", crashes)
 
     @property
     def attempts(self) -> int:
-        """Attempts in total, the first one included."""
+        """Attempts in total, the first one included; those that a crash ended are beside them."""
         return self.count + 1
 
     def allows(self, attempt: int, error_types: tuple[str, ...]) -> bool:

@@ -36,8 +36,9 @@ class Visit:
 
     `version` counts its changes and `token` its permissions to run, both from 0; `attempt` counts entries of the body;
     times are seconds since the epoch, UTC; `note` says why a success was not stored; `asked` counts retries that the
-    body asked for beyond its policy; `approval` is what a person said to let it go on. `width` counts the children of a
-    map (None: it is none), `sealed` says that no more will come, `ends` counts how they ended.
+    body asked for beyond its policy, `crashes` entries that ended with the process of the body; `approval` is what a
+    person said to let it go on. `width` counts the children of a map (None: it is none), `sealed` says that no more
+    will come, `ends` counts how they ended.
 
     `like` stands for the key when the run is resumed in another process.
 
@@ -70,6 +71,7 @@ class Visit:
     invalid: bool = False
     judged: bool = False
     asked: int = 0
+    crashes: int = 0
     approval: Mapping[str, Any] | None = None
     width: int | None = None
     sealed: bool = False
@@ -82,8 +84,8 @@ class Visit:
 
     @property
     def attempts(self) -> int:
-        """Attempts that it may take: what its policy grants, and what its body asked for."""
-        return self.spec.retry.attempts + self.asked
+        """Attempts that it may take: what its policy grants, what its body asked for, and what crashes took."""
+        return self.spec.retry.attempts + self.asked + self.crashes
 
     @property
     def duration_s(self) -> float | None:

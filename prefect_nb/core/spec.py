@@ -103,6 +103,8 @@ class TaskSpec:
         if self.retry != _ONCE:
             r = self.retry
             plain["retry"] = {"count": r.count, "delay": list(r.delay), "jitter": r.jitter, "on": list(r.on)}
+            if r.crashes != _ONCE.crashes:
+                plain["retry"]["crashes"] = r.crashes
         if self.cache != _PURE:
             plain["cache"] = self.cache.rule
         if self.trigger != Trigger():

@@ -30,7 +30,8 @@ _SPECS = (
     {"retry": Retry(1, on="KeyError"), "cache": Cache("1d"), "tags": ("slow",)},
     {"trigger": Trigger("all_finished"), "skip_with_upstream": False},
     {"trigger": Trigger("mine", custom=True), "approve": True},
-    {"trigger": Trigger("any_failed"), "retry": Retry(1)},
+    {"trigger": Trigger("any_failed"), "retry": Retry(1, crashes=2)},
+    {"retry": Retry(1, crashes=0), "once": True},
 )
 
 

@@ -17,7 +17,7 @@ A, B = VisitId("a"), VisitId("b", 2, 7)
 SPEC = TaskSpec(
     "b",
     TaskKind.FUNCTION,
-    Retry(3, delay=(1, 2.5), jitter=0.3, on=(TimeoutError, "OSError")),
+    Retry(3, delay=(1, 2.5), jitter=0.3, on=(TimeoutError, "OSError"), crashes=4),
     timeout=300.0,
     cache=Cache("1d"),
     version="2",
@@ -58,6 +58,7 @@ EVENTS = [
     ev.CancelRequested(at=1.0, visit=A, message="enough", actor="ann"),
     ev.SkipRequested(at=1.0, visit=A),
     ev.TaskInvalidated(at=1.0, visit=A),
+    ev.BodyCrashed(at=1.0, visit=A, token=1, message="signal 11", code=-11),
     ev.WorkerLost(at=1.0, visit=A, last_seen=0.5),
 ]
 

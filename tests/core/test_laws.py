@@ -99,13 +99,26 @@ def every_story_can_end(story: Story) -> None:
 
 @law
 def attempts_stay_within_the_policy(story: Story) -> None:
-    """A body is entered once per attempt and once after each pause; attempts are 1 + retries + those it asked for."""
+    """A body is entered once per attempt and once after each pause; attempts are 1 + retries + asked for + crashed."""
     enters = Counter(e.visit for one in story.steps for e in one.effects if isinstance(e, ef.Enter))
     asked = Counter(_moved_by(story, ev.BodyDeferred))
     goes_on = Counter(v for v, life in lives(story).items() for a, b in pairwise(life) if _goes_on(a, b))
     for visit in story.run.visits.values():
         assert visit.asked == asked[visit.id]
-        assert enters[visit.id] - goes_on[visit.id] == visit.attempt <= visit.spec.retry.attempts + visit.asked
+        most = visit.spec.retry.attempts + visit.asked + visit.crashes
+        assert enters[visit.id] - goes_on[visit.id] == visit.attempt <= most
+
+
+@law
+def a_crash_uses_up_its_own_budget(story: Story) -> None:
+    """Crashes re-enter a body at most as often as their budget says, and leave the retries of failures as they were."""
+    crashed, failed = Counter(_moved_by(story, ev.BodyCrashed)), Counter(_moved_by(story, ev.BodyRaised))
+    for visit in story.run.visits.values():
+        retry = visit.spec.retry
+        assert visit.crashes == crashed[visit.id] <= (0 if visit.spec.once else retry.crashes) + 1
+        assert failed[visit.id] <= retry.count + 1
+        if visit.state.name is N.FAILED and not retry.on and visit.width is None and visit.token:
+            assert failed[visit.id] == retry.count + 1, "a crash took a retry away"
 
 
 def _goes_on(before: Visit, after: Visit) -> bool:

@@ -74,6 +74,10 @@ def fired(kind: str, token: int = 1) -> ev.TimerFired:
     return ev.TimerFired(at=20.0, visit=A, token=token, kind=kind)
 
 
+def crashed(token: int = 1) -> ev.BodyCrashed:
+    return ev.BodyCrashed(at=4.0, visit=A, token=token, message="signal 11", code=-11)
+
+
 RETRYING = (*running(), raised())
 REUSED = ev.ResultReused(at=2.0, visit=A, key="k", result="res", reason=WHY, source_run="r0", age_s=60.0, saved_s=9.0)
 LOST = ev.WorkerLost(at=6.0, visit=A, last_seen=5.5)
@@ -87,6 +91,7 @@ APPROVED = (*PAUSED, YES)
 PAUSES = ev.BodyPaused(at=9.0, visit=A, token=1, message="look", form={"ok": "bool"})
 WAITS = ev.BodyPaused(at=9.0, visit=A, token=1, until=14.0, limit=12.0)
 LATER = ev.BodyDeferred(at=9.0, visit=A, token=1, due=12.0)
+CRASHED_ONCE = (*running(), crashed(), fired("retry"))
 ASKED_ELSE = ev.KeyResolved(at=2.0, visit=A, key="k", reason=WHY, ask="its outcome is unknown")
 
 CASES = [
@@ -121,6 +126,25 @@ CASES = [
     ("worker lost while running", [TWICE, *running(), LOST], "Crashed", END),
     ("worker lost while cancelling", [PLAIN, *running(), cancel(), LOST], "Crashed", END),
     ("worker lost while retrying", [TWICE, *RETRYING, LOST], "Retrying", []),
+    ("its own process dies", [PLAIN, *running(), crashed()], "Retrying", [ClearTimer(A), SetTimer(A, 1, "retry", 4.0)]),
+    ("entered after a crash", [PLAIN, *CRASHED_ONCE], "Submitted", [Enter(A, 2, 2)]),
+    ("a crash too many", [PLAIN, *CRASHED_ONCE, entered(A, 2), crashed(2)], "Crashed", END),
+    ("no crash is forgiven", [planned(retry=Retry(5, crashes=0)), *running(), crashed()], "Crashed", END),
+    ("a crash of what runs once", [ONCE, *running(), crashed()], "Crashed", END),
+    (
+        "a crash takes no retry",
+        [TWICE, *CRASHED_ONCE, entered(A, 2), raised(A, 2)],
+        "Retrying",
+        [ClearTimer(A), SetTimer(A, 2, "retry", 14.0)],
+    ),
+    (
+        "a failure forgives no crash",
+        [planned(retry=Retry(1, crashes=0)), *RETRYING, fired("retry"), entered(A, 2), crashed(2)],
+        "Crashed",
+        END,
+    ),
+    ("a crash while it is stopped", [TWICE, *running(), cancel(), crashed()], "Cancelled", END),
+    ("a late crash", [TWICE, *RETRYING, fired("retry"), entered(A, 2), crashed(1)], "Running", []),
     ("late after the retry", [TWICE, *RETRYING, returned()], "Retrying", []),
     ("late after the next permission", [TWICE, *RETRYING, fired("retry"), returned()], "Submitted", []),
     ("late after the next entry", [TWICE, *RETRYING, fired("retry"), entered(A, 2), returned()], "Running", []),
@@ -192,7 +216,9 @@ def _sample(kind: type[ev.TaskEvent], token: int) -> list[ev.TaskEvent]:
             return [ev.BodyDeferred(at=9.0, visit=A, token=token, due=12.0)]
         case "TriggerJudged":
             return [ev.TriggerJudged(at=9.0, visit=A, passed=passed) for passed in (True, False)]
-        case "BodyEntered" | "BodyReturned" | "BodySkipped" | "BodyCancelled" | "BodyPaused" | "LateResultRefused":
+        case "BodyCrashed" | "BodyEntered" | "BodyReturned" | "BodySkipped" | "BodyCancelled":
+            return [kind(at=9.0, visit=A, token=token)]
+        case "BodyPaused" | "LateResultRefused":
             return [kind(at=9.0, visit=A, token=token)]
     return [kind(at=9.0, visit=A)]
 

@@ -111,7 +111,18 @@ def test_jitter_differs_between_tasks_and_attempts() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"count": -1}, {"count": True}, {"count": 1.5}, {"jitter": -1}, {"jitter": 11}, {"on": 3}, {"delay": "x"}]
+    "bad",
+    [
+        {"count": -1},
+        {"count": True},
+        {"count": 1.5},
+        {"jitter": -1},
+        {"jitter": 11},
+        {"on": 3},
+        {"delay": "x"},
+        {"crashes": -1},
+        {"crashes": True},
+    ],
 )
 def test_bad_retries(bad: dict[str, Any]) -> None:
     """A policy that cannot be meant is refused when it is written."""
