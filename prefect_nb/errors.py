@@ -17,6 +17,7 @@
     ├── IllegalTransition          an event that the state table forbids (a fault of ours, with its story)
     ├── NotAvailable               a name whose task was skipped, paused, cancelled or failed
     ├── TaskFailed                 a task body that said so itself
+    ├── TaskCrashed                a task body whose process vanished
     ├── TaskTimeout                a task body that exceeded its limit
     └── TaskCancelled              a task body that somebody stopped
 
@@ -40,6 +41,7 @@ __all__ = [
     "StoreReadOnly",
     "StoreTooNew",
     "TaskCancelled",
+    "TaskCrashed",
     "TaskFailed",
     "TaskTimeout",
     "Unhashable",
@@ -138,6 +140,10 @@ class NotAvailable(PrefectNBError):
 
 class TaskFailed(PrefectNBError):
     """A task body that said so itself, with ``raise signals.fail(...)``."""
+
+
+class TaskCrashed(PrefectNBError):
+    """A task body whose own process vanished: a crash, the OOM killer, an exit that nobody asked for."""
 
 
 class TaskTimeout(PrefectNBError):

@@ -320,10 +320,10 @@ class Executor(Protocol):
         """Let a job run; jobs begin in the order of the calls, at most `slots` at a time."""
 
     def guarded(self, token: Hashable, body: Callable[[], _T]) -> _T:
-        """Inside a job: run a body that :meth:`stop` can reach under this token; its value or its error."""
+        """Inside a job: run a (picklable) body that :meth:`stop` can reach under this token; its value or error."""
 
     def stop(self, token: Hashable) -> bool:
-        """Raise ``BodyStopped`` in the body under this token; False if none runs."""
+        """Raise ``BodyStopped`` in the body under this token; False if none runs. A hard one ends it in the end."""
 
     def close(self, *, patience_s: float = 0.0) -> bool:
         """Drop what has not begun and wait for what runs; whether all of it has ended in time."""

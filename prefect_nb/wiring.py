@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from prefect_nb.errors import StoreReadOnly
+from prefect_nb.errors import StoreReadOnly, UsageError
+from prefect_nb.executors.processes import ProcessExecutor
 from prefect_nb.protocols import Store
 from prefect_nb.results.envelope import signing_key
 from prefect_nb.results.storage import FileResults
@@ -17,10 +19,27 @@ from prefect_nb.results.vault import Vault
 from prefect_nb.stores.process import ProcessStore
 from prefect_nb.stores.sqlite import SqliteStore
 
-__all__ = ["Place", "find_place", "new_run_id", "now", "open_store", "open_vault", "quota", "start_store"]
+__all__ = [
+    "EXECUTORS",
+    "Place",
+    "executor_name",
+    "find_place",
+    "new_run_id",
+    "now",
+    "open_store",
+    "open_vault",
+    "processes",
+    "quota",
+    "start_store",
+]
 
 FOLDER = ".prefect_nb"
 QUOTA = 10 * 2**30
+EXECUTORS = ("threads", "processes")
+"""Where bodies of function tasks may run, by the names that authors use; the first is the default."""
+
+_processes: dict[int, ProcessExecutor] = {}
+_opening = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +115,27 @@ def open_store(path: str | os.PathLike[str] | None = None, *, readonly: bool = F
 def open_vault(store: Store, place: Place) -> Vault:
     """Where values of this store are written and read."""
     return Vault(store, FileResults(place.results), signing_key())
+
+
+def executor_name(name: object) -> str:
+    """The name of an executor, or none.
+
+    Raises
+    ------
+    UsageError
+        If there is no such executor.
+    """
+    if name is None or name == "":
+        return ""
+    if name not in EXECUTORS:
+        raise UsageError(f"there is no executor {name!r}", hint=f"known are {', '.join(EXECUTORS)}")
+    return str(name)
+
+
+def processes() -> ProcessExecutor:
+    """The worker processes of this process, shared by all its runs; the first body starts the first."""
+    with _opening:
+        return _processes.setdefault(os.getpid(), ProcessExecutor(os.cpu_count() or 1))
 
 
 def quota() -> int:

@@ -180,6 +180,11 @@ def _words(line: str) -> Iterator[tuple[Option | None, str]]:
             continue
         spelled, equals, value = word.partition("=")
         option = _BY_NAME.get(spelled)
+        if spelled == "--executor":
+            raise UsageError(
+                "a cell runs in the kernel, where its names live",
+                hint="for a process of its own make it a function: @task(executor='processes')",
+            )
         if option is None:
             close = get_close_matches(spelled, _BY_NAME, 1, 0.5)
             hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(_BY_NAME)}"

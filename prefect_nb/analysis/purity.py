@@ -46,6 +46,11 @@ class Verdict:
     uses_random: bool
     environment: frozenset[str] = frozenset()
 
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing about the body that would have to be watched."""
+        return self.pure and not (self.reads_files or self.uses_random or self.environment)
+
 
 def judge(body: str | types.FunctionType, namespace: Mapping[str, Any]) -> Verdict:
     """Judge a cell's body or a function without running it.

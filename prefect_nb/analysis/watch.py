@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from prefect_nb.analysis.witness import Cause
 
-__all__ = ["Sighting", "Watch"]
+__all__ = ["Sighting", "Watch", "unseen"]
 
 _EVENTS: dict[str, str] = {
     **dict.fromkeys(("socket.connect", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"), "NETWORK"),
@@ -77,11 +77,8 @@ class Watch:
     @contextlib.contextmanager
     def blind(self) -> Iterator[None]:
         """Do not see what this thread does inside the block."""
-        before, _blind.on = getattr(_blind, "on", False), True
-        try:
+        with unseen():
             yield
-        finally:
-            _blind.on = before
 
     def concerns(self, thread: int) -> bool:
         """Whether an event in a thread belongs to this watch."""
@@ -147,6 +144,16 @@ class Watch:
 
     def _ignored(self, full: str) -> bool:
         return any(full == p or full.startswith(p + "/") for p in self._ignore)
+
+
+@contextlib.contextmanager
+def unseen() -> Iterator[None]:
+    """Let no watch see what this thread does inside the block: it is ours, not a body's."""
+    before, _blind.on = getattr(_blind, "on", False), True
+    try:
+        yield
+    finally:
+        _blind.on = before
 
 
 @cache

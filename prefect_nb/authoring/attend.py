@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.errands import Errand
 from prefect_nb.authoring.former import Past, likeness
 from prefect_nb.authoring.house import Family, House
 from prefect_nb.authoring.nodes import Broken, Skip, filled, nodes_among
@@ -112,6 +113,9 @@ class Attendance(Desk):
 
     def _interrupt(self, order: Interrupt) -> None:
         call, token = self._call, (self.visit, order.token)
+        if call is not None and call.far is not None:
+            call.far.wished(order)
+            return
         told = self.house.executor.stop(token) or self.house.loop.stop(token)
         if self.task.instead is not None:
             self.task.instead.stop(self.house.session.run.id, self.visit)
@@ -275,6 +279,9 @@ class Attendance(Desk):
         function: Callable[..., Any] = task.instead or task.function
         bound = call.bound
         caller = Caller(house, self.visit, former=house.former)
+        if call.far is not None:
+            self._afar(call, order, caller, context)
+            return
         if task.is_async:
 
             async def begin() -> None:
@@ -297,6 +304,16 @@ class Attendance(Desk):
         if time.perf_counter() - began >= _DEAR_S:
             with suppress(PrefectNBError):  # the visit's desk hears of it
                 house.session.ask()
+
+    def _afar(self, call: Call, order: Enter, caller: Caller, context: contextvars.Context) -> None:
+        """The body in a worker process; tasks that it calls run in this thread."""
+        errand = Errand(call, order)
+
+        def entry() -> Ended:
+            with calling(caller):
+                return attempt(call, order, errand.run)
+
+        self._after(context.run(entry))
 
     def _after(self, ended: Ended) -> None:
         if ended.error is not None:

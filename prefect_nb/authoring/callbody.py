@@ -18,6 +18,7 @@ from prefect_nb.analysis.purity import Verdict
 from prefect_nb.analysis.reads import Observer
 from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring import context, hidden, signals
+from prefect_nb.authoring.afar import Elsewhere
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.capture import Capture
 from prefect_nb.authoring.ground import Ground, namespace_of
@@ -30,14 +31,15 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.session import Attachments
-from prefect_nb.errors import PrefectNBError, Unhashable
+from prefect_nb.errors import PrefectNBError, TaskCrashed, Unhashable
 from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import Entry, LogChunk, ResultRow
 from prefect_nb.wiring import now
 
-__all__ = ["Call", "Ended", "Overdue", "Stopped", "attempt", "attempt_async"]
+__all__ = ["Call", "Crashed", "Ended", "Overdue", "Stopped", "attempt", "attempt_async"]
 
 _ASYNC = "asynchronous bodies cannot be watched"
+_FAR = "its process told nothing of what it read"
 
 
 class Overdue(BaseException):
@@ -55,6 +57,16 @@ class Stopped(BaseException):
         super().__init__(message)
         self.error = error
         self.message = message
+
+
+class Crashed(BaseException):
+    """The body's own process vanished; `error` is what its caller is to see, `code` how the process ended."""
+
+    def __init__(self, error: TaskCrashed, message: str, code: int) -> None:
+        super().__init__(message)
+        self.error = error
+        self.message = message
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,8 @@ class Call:
         The file that it makes.
     void : set of int
         Permissions that were taken back while their bodies went on: what these give is refused.
+    far : Elsewhere, optional
+        Where the body runs in a worker process: what is known of it there.
     """
 
     ground: Ground
@@ -118,6 +132,7 @@ class Call:
     handlers: Handlers = NOBODY
     product: Product | None = None
     void: set[int] = field(default_factory=set)
+    far: Elsewhere | None = None
 
 
 def attempt(call: Call, order: Enter, body: Callable[[], Any]) -> Ended:
@@ -162,7 +177,7 @@ class _Watch:
     def __init__(self, call: Call, order: Enter, *, shared: bool = False) -> None:
         ground, session, verdict = call.ground, call.ground.session, call.verdict
         assert verdict is not None
-        self.plain = verdict.pure and not (verdict.reads_files or verdict.uses_random or verdict.environment)
+        self.plain = verdict.plain
         self.observer: Observer | None = None
         self.unwatched = _ASYNC if shared and not self.plain else ""
         if not self.plain and not shared:
@@ -214,7 +229,7 @@ def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseExcep
     if error is None:
         return _ended_well(call, order, watch, (value, file))
     call.ground.session.post(_end(call, order, error))
-    return Ended(error=error.error if isinstance(error, Stopped | Overdue) else error)
+    return Ended(error=error.error if isinstance(error, Stopped | Overdue | Crashed) else error)
 
 
 def _end(call: Call, order: Enter, error: BaseException) -> ev.BodyEnd:
@@ -223,6 +238,8 @@ def _end(call: Call, order: Enter, error: BaseException) -> ev.BodyEnd:
     if isinstance(error, Stopped | BodyStopped):
         message = error.message if isinstance(error, Stopped) else ""
         return ev.BodyCancelled(at=now(), visit=visit, token=token, message=message)
+    if isinstance(error, Crashed):
+        return ev.BodyCrashed(at=now(), visit=visit, token=token, message=error.message, code=error.code)
     if isinstance(error, Overdue):
         told = error_info(TimeoutError(str(error)), error.error.__traceback__, label=label, kind="timeout")
         return ev.BodyRaised(at=now(), visit=visit, token=token, error=told)
@@ -270,7 +287,9 @@ def _record(call: Call, stored: dict[str, Any], watch: _Watch) -> tuple[str, str
     if changed and call.mutated is not None:
         call.mutated()
     problem = keyed.uncacheable or changed
-    if not problem and observer is not None and observer.unstable():
+    seen = call.far.observed if call.far is not None else None
+    unstable = (observer is not None and observer.unstable()) or (seen is not None and seen.unstable)
+    if not problem and unstable:
         problem = "a file changed while it was read"
     if problem:
         return f"not reusable: {problem}", address, Attachments(results=(row,))
@@ -309,12 +328,18 @@ def changed_argument(keyed: Keyed, bound: Arguments) -> str:
 def _manifest(call: Call, watch: _Watch) -> tuple[dict[str, Any], ...]:
     verdict, observer = call.verdict, watch.observer
     assert verdict is not None
-    reads = observer.reads() if observer is not None else ()
+    reads = dict.fromkeys(observer.reads() if observer is not None else ())
     taints = observer.taints() if observer is not None else ()
+    unwatched = watch.unwatched
+    if call.far is not None and not verdict.plain:
+        far = call.far.observed
+        unwatched = _FAR if far is None else ""
+        reads |= dict.fromkeys(far.reads if far is not None else ())
+        taints += far.taints if far is not None else ()
     rows: list[dict[str, Any]] = [
         {"kind": r.kind, "name": r.name, "digest": r.digest, "size": r.size, "mtime_ns": r.mtime_ns} for r in reads
     ]
-    causes = dict.fromkeys([c.wording for c in (*verdict.causes, *taints)] + [watch.unwatched] * bool(watch.unwatched))
+    causes = dict.fromkeys([c.wording for c in (*verdict.causes, *taints)] + [unwatched] * bool(unwatched))
     if causes:
         rows.append({"kind": "impure", "name": "; ".join(causes)[:500], "digest": ""})
     return tuple(rows)

@@ -14,7 +14,7 @@ from prefect_nb.executors.stopping import BodyStopped
 
 __all__ = ["error_of", "first_failure"]
 
-_OWN = (StateName.FAILED, StateName.TIMED_OUT, StateName.VALIDATION_FAILED)
+_OWN = (StateName.FAILED, StateName.TIMED_OUT, StateName.VALIDATION_FAILED, StateName.CRASHED)
 
 
 def error_of(run: Run, visit_id: VisitId, errors: Mapping[VisitId, BaseException]) -> BaseException:

@@ -13,6 +13,7 @@ from prefect_nb.authoring.targets import check_template
 from prefect_nb.core.policy import Cache, Retry, seconds
 from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.errors import UsageError
+from prefect_nb.wiring import executor_name
 
 __all__ = ["Options", "Task", "task"]
 
@@ -27,7 +28,7 @@ class Options(TypedDict, total=False):
     retry : Retry or int
         How often and when it is tried again; a number means that many retries at once.
     timeout : float or str
-        How long one attempt may take; in a thread the limit is soft, and the state says so.
+        How long one attempt may take; in a thread the limit is soft, in a process hard, and the state says which.
     cache : Cache, str or float
         When an earlier result may be reused: ``"pure"``, ``"never"``, ``"always"`` or a duration.
     version : str
@@ -50,6 +51,9 @@ class Options(TypedDict, total=False):
         Failed, Retrying (``data["after"]`` seconds) or Paused; anything else makes the task fail, naming the handler.
     on_success, on_failure : callable or list of them
         The same for a Success that was computed, not reused, and for an end of the type FAILED.
+    executor : str
+        Where its body runs: ``"threads"``, or ``"processes"``, where each body has a process of its own that a limit
+        or a cancel really ends. By default what its flow says, else threads.
     strict_handlers : bool
         Whether a handler that raises makes the task fail; else its error is a line in the task's log.
     """
@@ -68,6 +72,7 @@ class Options(TypedDict, total=False):
     on_state: Handler | Sequence[Handler]
     on_success: Handler | Sequence[Handler]
     on_failure: Handler | Sequence[Handler]
+    executor: str | None
     strict_handlers: bool
 
 
@@ -127,7 +132,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
             approve=bool(options.get("approve", False)) or asked.approve,
             once=bool(options.get("once", False)),
         )
-        return Task(body, spec, asked.judge, handlers(options))
+        return Task(body, spec, asked.judge, handlers(options), executor_name(options.get("executor")))
 
     return decorate if function is None else decorate(function)
 

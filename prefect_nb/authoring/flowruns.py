@@ -76,7 +76,7 @@ class FlowRun:
         self.former = former
         self.executor: Executor = ThreadExecutor(workers)
         self.loop = LoopThread()
-        self.window = 4 * workers
+        self.where, self.window = "threads", 4 * workers
         self.gate = threading.Lock()
         self.stopping = self.parked = self.unattended = False
         self.errors: dict[VisitId, BaseException] = {}

@@ -36,7 +36,7 @@ from prefect_nb.engine.recovery import Opening, open_session
 from prefect_nb.engine.session import Attachments, Session
 from prefect_nb.errors import UsageError
 from prefect_nb.protocols import RunRow
-from prefect_nb.wiring import new_run_id, now
+from prefect_nb.wiring import executor_name, new_run_id, now
 
 __all__ = ["Flow", "flow", "resume"]
 
@@ -60,12 +60,15 @@ class Flow(Generic[P, R]):
         What its runs are called.
     workers : int
         How many task bodies may run at a time.
+    where : str
+        The executor of tasks that do not name one.
     """
 
-    def __init__(self, function: Callable[P, R], name: str, workers: int) -> None:
+    def __init__(self, function: Callable[P, R], name: str, workers: int, where: str = "threads") -> None:
         self.function = function
         self.name = name
         self.workers = workers
+        self.where = where
         self.parameters = Parameters(function)
         self._as_task: Task[..., Any] | None = None
         functools.update_wrapper(self, function)
@@ -115,7 +118,7 @@ class Flow(Generic[P, R]):
         raise UsageError(f"{self.name} is a method; a flow is a plain function", hint="define it outside the class")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Flow, (self.function, self.name, self.workers)
+        return Flow, (self.function, self.name, self.workers, self.where)
 
     def __repr__(self) -> str:
         return f"<flow {self.name}>"
@@ -160,6 +163,7 @@ class Flow(Generic[P, R]):
         return self._run(work, self.parameters.checked(positional, named))
 
     def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
+        work.where = self.where
         run = Run(work, self.name, patient=patient)
         positional, named = self.parameters.spread(values)
         _running[run.id] = run
@@ -221,10 +225,19 @@ def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 
 
 @overload
-def flow(*, name: str | None = None, workers: int | None = None) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(
+    *, name: str | None = None, workers: int | None = None, executor: str | None = None
+) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 
 
-def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = None, workers: int | None = None) -> Any:
+def flow(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    workers: int | None = None,
+    executor: str | None = None,
+) -> Any:
     """Make a function a flow; with or without options.
 
     Parameters
@@ -233,12 +246,15 @@ def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = No
         What its runs are called; by default the function's name, with its module's where it is imported.
     workers : int, optional
         How many task bodies may run at a time; by default four more than there are processors, at most 32.
+    executor : str, optional
+        Where bodies of tasks run that do not say it themselves: ``"threads"`` (default) or ``"processes"``.
 
     Raises
     ------
     UsageError
         If an option cannot be used.
     """
+    where = executor_name(executor) or "threads"
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UsageError(f"workers must be a whole number, 1 or more, not {workers!r}")
 
@@ -250,7 +266,7 @@ def flow(function: Callable[..., Any] | None = None, /, *, name: str | None = No
                 f"{body.__name__} is async or a generator", hint="a flow is a plain def; tasks may be async"
             )
         module = "" if body.__module__ == "__main__" else f"{body.__module__}."
-        return Flow(body, name or f"{module}{body.__qualname__}", workers or default_workers())
+        return Flow(body, name or f"{module}{body.__qualname__}", workers or default_workers(), where)
 
     return decorate if function is None else decorate(function)
 

@@ -19,10 +19,12 @@ from prefect_nb.analysis.code import reach
 from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.values import is_immutable
 from prefect_nb.authoring import hidden
+from prefect_nb.authoring.afar import Elsewhere, ask_home
 from prefect_nb.authoring.callbody import Call
 from prefect_nb.authoring.callkeys import Arguments, Binder, Stem
 from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import replay
+from prefect_nb.authoring.errands import run_plainly
 from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Handlers
 from prefect_nb.authoring.keys import Keyed, is_code, part_rows
@@ -40,6 +42,7 @@ from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.desk import Desk
 from prefect_nb.errors import ResultUnavailable
+from prefect_nb.executors.worker import serving
 from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
 
@@ -80,15 +83,23 @@ class Task(Generic[P, R]):
         The author's own trigger.
     handlers : Handlers, optional
         Who hears of each move of its body.
+    where : str
+        The executor of its body; empty for that of whoever calls it.
     """
 
     def __init__(
-        self, function: Callable[P, R], spec: TaskSpec, judge: Judge | None = None, handlers: Handlers = NOBODY
+        self,
+        function: Callable[P, R],
+        spec: TaskSpec,
+        judge: Judge | None = None,
+        handlers: Handlers = NOBODY,
+        where: str = "",
     ) -> None:
         self.function = function
         self.spec = spec
         self.judge = judge
         self.handlers = handlers
+        self.where = where
         self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
         self.tells_skips = False  # whether a skipped input is told from None
@@ -139,7 +150,7 @@ class Task(Generic[P, R]):
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Task, (self.function, self.spec, self.judge, self.handlers)
+        return Task, (self.function, self.spec, self.judge, self.handlers, self.where)
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name}>"
@@ -162,7 +173,10 @@ class Task(Generic[P, R]):
         keyed = self._code(ground).key(bound.named, str(product.path) if product else "")
         if product is not None:
             claim(ground, product, visit, keyed.key)
-        return Call(ground, self.spec, visit, keyed, bound, handlers=self.handlers, mapped=mapped, product=product)
+        call = Call(ground, self.spec, visit, keyed, bound, handlers=self.handlers, mapped=mapped, product=product)
+        if (self.where or ground.where) == "processes" and self.instead is None:
+            call.far = Elsewhere(self.function)
+        return call
 
     def find(self, call: Call, done: Visit | None = None) -> Finding | Found:
         """An earlier call that fits, or why there is none; `done` is the same call before the run was resumed."""
@@ -217,6 +231,10 @@ class Task(Generic[P, R]):
     # --- one call in the caller's thread ------------------------------------------------------------------------------
 
     def _plainly(self, args: Any, kwargs: Any) -> R:
+        if serving() is not None:  # in a worker process: the engine is at home
+            return cast(R, ask_home(self.function, args, kwargs))
+        if self.where == "processes":
+            return cast(R, run_plainly(self.function, args, kwargs))
         value: Any = self.function(*args, **kwargs)
         if self.is_async and not _in_loop():
             return cast(R, asyncio.run(value))

@@ -23,6 +23,8 @@ class Ground(Protocol):
     """The parts that calls of function tasks use."""
 
     interrupts: Interrupts
+    where: str
+    """The executor of tasks that do not name one."""
 
     @property
     def shell(self) -> Any:

@@ -71,6 +71,7 @@ class LiveFlow:
     def __init__(self, shell: Any) -> None:
         self.shell = shell
         self.interrupts = Interrupts()
+        self.where = "threads"
         self.document = Document(self._transform, self._available)
         self.ns = Namespace(shell.user_ns, self.load)
         self.executed: set[str] = set()

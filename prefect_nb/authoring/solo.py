@@ -1,7 +1,8 @@
 """One call of a function task in its caller's own thread: entered, tried again, stopped, paused, and taken up again.
 
-In the main thread, where interrupts arrive, a limit or a cancel stops the body; in any other thread a limit is soft:
-the visit ends in time and says so, and what the body still gives is thrown away. Knows calls and desks; nothing about
+In the main thread, where interrupts arrive, a limit or a cancel stops the body, and so it does wherever the body has a
+process of its own; in any other thread a limit is soft: the visit ends in time and says so, and what the body still
+gives is thrown away. Knows calls and desks; nothing about
 keys and results.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 from prefect_nb.authoring import signals
 from prefect_nb.authoring.attempt import interrupter
 from prefect_nb.authoring.callbody import Call, Ended, Overdue, Stopped, attempt
+from prefect_nb.authoring.errands import Errand
 from prefect_nb.authoring.rests import RESTING, told_to_rest
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
@@ -118,10 +120,13 @@ class Solo:
 
     def _enter(self, call: Call, order: Enter, desk: Desk, body: Callable[[], Any]) -> Ended:
         try:
+            if call.far is not None:
+                errand = Errand(call, order)
+                body = errand.run
             if threading.current_thread() is threading.main_thread():
                 outcome = attempt(call, order, lambda: _stoppable(call, desk, body))
             else:
-                desk.interrupt = lambda wish: _go_on_without(call, wish)
+                desk.interrupt = errand.interrupt if call.far is not None else lambda wish: _go_on_without(call, wish)
                 outcome = attempt(call, order, body)
         finally:
             desk.interrupt = None

@@ -5,10 +5,17 @@ Knows the protocol only; imports no test framework.
 
 from __future__ import annotations
 
+import io
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
+from tempfile import TemporaryDirectory
 
 from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import Executor
@@ -66,17 +73,13 @@ def fills_its_slots_and_no_more(executor: Executor) -> None:
 
 
 def gives_back_values_and_errors(executor: Executor) -> None:
-    """A guarded body's value and its very error reach the job."""
+    """A guarded body's value and its error, with the body's own lines, reach the job."""
     told = SimpleQueue[object]()
-    error = ValueError("mine")
-
-    def fails() -> None:
-        raise error
 
     def job() -> None:
-        told.put(executor.guarded("a", lambda: 5))
+        told.put(executor.guarded("a", _five))
         try:
-            executor.guarded("b", fails)
+            executor.guarded("b", _fails)
         except ValueError as caught:
             told.put(caught)
 
@@ -85,54 +88,86 @@ def gives_back_values_and_errors(executor: Executor) -> None:
     caught = told.get(timeout=_PATIENCE_S)
     assert isinstance(caught, ValueError)
     assert str(caught) == "mine"
+    lines = traceback.extract_tb(caught.__traceback__)
+    assert lines[-1].name == "_fails", lines
+    assert lines[-1].line == 'raise ValueError("mine")', lines
+
+
+def shows_what_a_body_prints(executor: Executor) -> None:
+    """What a body writes goes to the streams of the job that waits for it, in its order."""
+    told, shown = SimpleQueue[str](), io.StringIO()
+
+    def job() -> None:
+        with redirect_stdout(shown), redirect_stderr(shown):
+            executor.guarded("a", _speaks)
+        told.put(shown.getvalue())
+
+    executor.submit(job)
+    assert told.get(timeout=_PATIENCE_S) == "one\ntwo\nthree\n"
 
 
 def stops_the_body_that_was_meant(executor: Executor) -> None:
     """A stop ends a body that runs Python, hits no other one, and says when there is none."""
-    began, told = threading.Barrier(3), SimpleQueue[tuple[str, bool]]()
-    quiet = threading.Event()
+    told = SimpleQueue[tuple[str, bool]]()
 
-    def body() -> None:
-        began.wait(_PATIENCE_S)
-        while not quiet.wait(0.001):
-            pass
-
-    def job(token: str) -> None:
+    def job(token: str, folder: str) -> None:
         try:
-            executor.guarded(token, body)
+            executor.guarded(token, partial(_waits, folder, token))
         except BodyStopped:
             told.put((token, True))
         else:
             told.put((token, False))
 
     assert not executor.stop("one"), "nothing runs yet"
-    executor.submit(lambda: job("one"))
-    executor.submit(lambda: job("two"))
-    began.wait(_PATIENCE_S)
-    assert executor.stop("one")
-    assert told.get(timeout=_PATIENCE_S) == ("one", True)
-    quiet.set()
-    assert told.get(timeout=_PATIENCE_S) == ("two", False)
+    with TemporaryDirectory() as folder:
+        executor.submit(lambda: job("one", folder))
+        executor.submit(lambda: job("two", folder))
+        for token in ("one", "two"):
+            _until(Path(folder, token))
+        assert executor.stop("one")
+        assert told.get(timeout=_PATIENCE_S) == ("one", True)
+        Path(folder, "quiet").touch()
+        assert told.get(timeout=_PATIENCE_S) == ("two", False)
     assert not executor.stop("one"), "it has ended"
 
 
 def survives_stops_that_come_too_late(executor: Executor) -> None:
     """A stop races with the end of its body many times; no later body is hit, and every job ends."""
-    told = SimpleQueue[str]()
+    told = SimpleQueue[object]()
 
     def job(token: int) -> None:
         with suppress(BodyStopped):
-            executor.guarded(token, lambda: ready.set())
+            executor.guarded(token, _five)
         told.put("first")
-        told.put(executor.guarded("next", lambda: "unhurt"))
+        told.put(executor.guarded("next", _five))
 
-    for token in range(200):
-        ready = threading.Event()
+    for token in range(10 if executor.hard else 200):  # a stop that strikes costs a hard one its process
         executor.submit(lambda token=token: job(token))  # type: ignore[misc]
-        ready.wait(_PATIENCE_S)
-        executor.stop(token)
+        while told.empty() and not executor.stop(token):
+            pass
         said = [told.get(timeout=_PATIENCE_S), told.get(timeout=_PATIENCE_S)]
-        assert said == ["first", "unhurt"], said
+        assert said == ["first", 5], said
+
+
+def ends_deaf_bodies_if_it_is_hard(executor: Executor) -> None:
+    """Where a stop is said to be hard, it ends a body that swallows every exception, and the slot is free again."""
+    if not executor.hard:
+        return
+    told = SimpleQueue[object]()
+
+    def job(folder: str) -> None:
+        try:
+            executor.guarded("deaf", partial(_deaf, folder))
+        except BodyStopped:
+            told.put("stopped")
+        told.put(executor.guarded("next", _five))
+
+    with TemporaryDirectory() as folder:
+        executor.submit(lambda: job(folder))
+        _until(Path(folder, "deaf"))
+        assert executor.stop("deaf")
+        assert told.get(timeout=_PATIENCE_S) == "stopped"
+        assert told.get(timeout=_PATIENCE_S) == 5
 
 
 def closes(executor: Executor) -> None:
@@ -152,12 +187,51 @@ def closes(executor: Executor) -> None:
     assert not late.wait(0.05), "it was closed"
 
 
+# Bodies may travel to other processes, so they are functions of this module and meet in files.
+
+
+def _five() -> int:
+    return 5
+
+
+def _fails() -> None:
+    raise ValueError("mine")
+
+
+def _speaks() -> None:
+    print("one")
+    print("two", file=sys.stderr)
+    print("three")
+
+
+def _waits(folder: str, token: str) -> None:
+    Path(folder, token).touch()
+    _until(Path(folder, "quiet"))
+
+
+def _deaf(folder: str) -> None:
+    Path(folder, "deaf").touch()
+    while True:
+        with suppress(BaseException):
+            _until(Path(folder, "never"))
+
+
+def _until(path: Path) -> None:
+    """Wait for a file, in small steps, so that a stop is heard between them."""
+    step, limit = threading.Event(), time.monotonic() + _PATIENCE_S
+    while not path.exists():
+        assert time.monotonic() < limit, f"{path.name} never happened"
+        step.wait(0.002)
+
+
 EXECUTOR_CHECKS: tuple[Callable[[Executor], None], ...] = (
     runs_every_job_in_order,
     fills_its_slots_and_no_more,
     gives_back_values_and_errors,
+    shows_what_a_body_prints,
     stops_the_body_that_was_meant,
     survives_stops_that_come_too_late,
+    ends_deaf_bodies_if_it_is_hard,
     closes,
 )
 
