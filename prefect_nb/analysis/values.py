@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import fractions
+import io
 import itertools
 import pathlib
 import re
@@ -16,14 +17,25 @@ import sys
 import types
 import uuid
 from collections import OrderedDict
+from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
-from prefect_nb.analysis.encode import LEAVES, Fault, Hasher, digest
+from prefect_nb.analysis.encode import LEAVES, Encoder, Fault, Hasher, digest, qualified
 from prefect_nb.analysis.forms import choose, register
 from prefect_nb.analysis.trace import Part, Tracer
 
-__all__ = ["FOLLOWS", "Hasher", "Memo", "fingerprint", "is_immutable", "own_fingerprint", "register", "size_of"]
+__all__ = [
+    "FOLLOWS",
+    "Hasher",
+    "Memo",
+    "fingerprint",
+    "is_immutable",
+    "outline",
+    "own_fingerprint",
+    "register",
+    "size_of",
+]
 
 FOLLOWS = "b3+"
 """How the digest of a value begins whose functions look names up when they are called."""
@@ -167,6 +179,43 @@ def _walked(value: object, memo: Memo | None, *, follow: bool) -> tuple[bytes, T
 
 def _rows(parts: set[Part]) -> bytes:
     return b"".join(f"{p.kind}\0{p.name}\0{p.digest}\n".encode() for p in sorted(parts))
+
+
+def outline(value: object) -> str:
+    """The digest of what can be seen of a value: a part that is live counts by its type, an open file by its name too.
+
+    Raises
+    ------
+    Unhashable
+        If part of it is an iterator: nothing can be seen of what is still to come.
+    """
+
+    def chosen(kind: type) -> Encoder:
+        encoder = choose(kind)
+
+        def lenient(hasher: Hasher, value: Any) -> bytes:
+            name = getattr(value, "name", "") if isinstance(value, io.IOBase) else ""
+            if isinstance(value, Iterator) and not isinstance(value, io.IOBase):
+                raise _Unseen
+            try:
+                return encoder(hasher, value)
+            except Fault:
+                return b"o" + f"{qualified(kind)} {name}".encode()
+
+        return lenient
+
+    tracer = Tracer()
+    hasher = Hasher(tracer, chosen)
+    try:
+        encoded = hasher.encode(value)
+        tracer.drain(hasher)
+    except (_Unseen, RecursionError):
+        raise Fault("it cannot be seen whole").error("value") from None
+    return "b3-" + digest(encoded).hex()
+
+
+class _Unseen(Exception):
+    """There is no outline."""
 
 
 def is_immutable(value: object) -> bool:

@@ -48,7 +48,7 @@ def waiting(run: Run, task: str) -> Visit:
     visit = run.find(task)
     if visit is not None and visit.state.name is StateName.PAUSED:
         return visit
-    paused = [v.id.task for v in run.visits.values() if v.state.name is StateName.PAUSED]
+    paused = [v.id.label for v in run.visits.values() if v.state.name is StateName.PAUSED]
     hint = f"waiting are {', '.join(dict.fromkeys(paused))}" if paused else "nothing waits for anybody"
     state = "has not run yet" if visit is None else f"is {visit.state.label}"
     raise UsageError(f"{task} {state}; it waits for nobody", hint=hint, task=task)

@@ -16,23 +16,27 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from prefect_nb.analysis.values import is_immutable
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.copies import own
 from prefect_nb.authoring.errands import Errand
 from prefect_nb.authoring.former import Past, likeness
 from prefect_nb.authoring.house import Family, House
-from prefect_nb.authoring.nodes import Broken, Skip, filled, nodes_among
+from prefect_nb.authoring.nodes import Broken, Skip
 from prefect_nb.authoring.reuse import Finding, Found
+from prefect_nb.authoring.takeover import waits_on
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.triggers import judged, upstream_states
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.spec import VisitId
-from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.errors import PrefectNBError, ResultUnavailable
+from prefect_nb.executors.loop import elsewhere
+from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
@@ -79,13 +83,14 @@ class Attendance(Desk):
         self.context = context
         self.family: Family | None = None  # the map that it opens
         self.parent: Family | None = None  # the map that it belongs to
-        self.has_nodes = True
         self.waits_for_end = False
         self.interrupt = self._interrupt
         self.event: threading.Event | None = None
+        self.given_up = False  # its failure was told by somebody else than its body
         self.over = False  # nobody needs a turn of a worker for it any more
         self._call: Call | None = None
         self._entered = 0
+        self._stopped = 0
         self._past = Past()
         self._like = ""
 
@@ -95,7 +100,7 @@ class Attendance(Desk):
         """An order of the machine's."""
         kind = type(order)
         if kind is Resolve:
-            self._submit(self._resolve if self.family is None else self.family.open)
+            self._submit(self._resolve if self.family is None else self._open)
         elif kind is Enter:
             assert isinstance(order, Enter)
             if order.token > self._entered:
@@ -113,12 +118,13 @@ class Attendance(Desk):
 
     def _interrupt(self, order: Interrupt) -> None:
         call, token = self._call, (self.visit, order.token)
+        self._stopped = order.token  # said before anybody is told, so that a body on its way in hears of it too
         if call is not None and call.far is not None:
             call.far.wished(order)
             return
         told = self.house.executor.stop(token) or self.house.loop.stop(token)
-        if self.task.instead is not None:
-            self.task.instead.stop(self.house.session.run.id, self.visit)
+        for stop in list(self.house.guests.get(self.visit, ())):
+            stop()
         if call is None:
             return
         if order.why == "timeout":
@@ -127,7 +133,9 @@ class Attendance(Desk):
             hard = self.house.executor.hard and told
             info = error_info(error, None, kind="timeout", hard=hard)
             self.house.errors[self.visit] = error
-            self.house.session.post(ev.BodyRaised(at=now(), visit=self.visit, token=order.token, error=info))
+            self.house.session.post(
+                ev.BodyRaised(at=now(), visit=self.visit, token=order.token, error=info, retryable=not call.spent)
+            )
         else:
             patience = threading.Timer(GRACE_S, self._go_on_without, (call, order.token))
             patience.daemon = True
@@ -149,10 +157,19 @@ class Attendance(Desk):
         def safely() -> None:
             try:
                 job()
-            except Exception as error:  # the border of a worker: whoever waits for the visit has to hear of it
+            except BodyStopped:  # it struck late
+                raise
+            except BaseException as error:  # the border of a worker: whoever waits for the visit has to hear of it
                 self.house.trouble(self, error)
 
         self.house.executor.submit(safely)
+
+    def _open(self) -> None:
+        assert self.family is not None
+        try:
+            self.family.open()
+        except Exception as error:  # there are no elements: the map's own failure
+            self.family.fail(error)
 
     def _judge(self) -> None:
         judge, session = self.task.judge, self.house.session
@@ -170,12 +187,11 @@ class Attendance(Desk):
         try:
             bound = self._bound()
             call = self._call = task.prepared(house, self.visit, bound, mapped=self.parent is not None)
-        except Exception as error:  # its inputs cannot be had, or do not fit the function: that is its failure
-            self._fail_before(error)
+        except BaseException as error:  # its inputs cannot be had, or do not fit the function: that is its failure
+            self.house.trouble(self, error)
             return
         call.keep = self._keep
-        call.mutated = self._mutated
-        self._like = likeness(call.keyed, bound)
+        self._like = likeness(call.keyed, bound, lambda: house.origin_of(self.visit))
         self._past = house.former.take(task.spec.name, call.keyed.key, self.visit, self._like)
         finding = self._found(call)
         while isinstance(finding, Found):
@@ -200,17 +216,6 @@ class Attendance(Desk):
         call.keyed = keyed
         return finding
 
-    def _fail_before(self, error: Exception) -> None:
-        session, self._entered = self.house.session, 1
-        self.house.errors[self.visit] = error
-        reason = Reason(ReasonCode.UNCACHEABLE, "its inputs cannot be had")
-        info = error_info(error, error.__traceback__, label=self.house.cell_label)
-        session.post(
-            ev.KeyResolved(at=now(), visit=self.visit, key="", reason=reason),
-            ev.BodyEntered(at=now(), visit=self.visit, token=1),
-            ev.BodyRaised(at=now(), visit=self.visit, token=1, error=info, retryable=False),
-        )
-
     def _ask_to_enter(self, call: Call, finding: Finding) -> None:
         """Say that the body has to run, and enter it ahead of the engine where nobody is to be asked first."""
         house, spec = self.house, self.task.spec
@@ -219,7 +224,8 @@ class Attendance(Desk):
             told = "its body was running when the process vanished; approve to run it again, or skip it"
             house.session.post(self._resolved(call, finding.reason, ask=told))
             return
-        if self._past.waited is not None or (self._past.due or 0.0) > now():
+        asks = self._past.waited is not None and self.task.instead is None  # a child run asks again by itself
+        if asks or (self._past.due or 0.0) > now():
             house.session.post(*self._waiting_on(call, finding.reason))
             return
         if spec.approve or spec.once:
@@ -238,29 +244,17 @@ class Attendance(Desk):
 
     def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
         """The events that put the visit where an equal one waited before the run was resumed."""
-        at, visit, waited = now(), self.visit, self._past.waited
-        entered = [self._resolved(call, reason), ev.BodyEntered(at=at, visit=visit, token=1)]
-        if waited is None:
-            assert self._past.due is not None
+        past = self._past
+        if past.waited is None or past.asked_by_body:
             self._entered = 1  # that entry is only told
-            told = "waits on, as before the run was resumed"
-            return [*entered, ev.BodyDeferred(at=at, visit=visit, token=1, due=self._past.due, message=told)]
-        if waited.state.name is StateName.PAUSED and waited.token:  # its body asked
-            self._entered = 1
-            told, data = waited.state.message, waited.state.data
-            until, limit, form = data.get("until"), data.get("limit"), data.get("form") or {}
-            pause = ev.BodyPaused(at=at, visit=visit, token=1, message=told, until=until, limit=limit, form=form)
-            return [*entered, pause]
-        asks = self._resolved(call, reason, ask=waited.state.message or "waits for approval")
-        if waited.state.name is not StateName.RESUMING or waited.approval is None:
-            return [asks]
-        given = waited.approval
-        return [asks, ev.VisitApproved(at=at, visit=visit, actor=given["by"], note=given["note"], value=given["value"])]
+        return waits_on(past, self.visit, now(), lambda ask: self._resolved(call, reason, ask=ask))
 
     def _enter(self, order: Enter) -> None:
         house, call = self.house, self._call
         if call is None:
             return
+        if order.token > 1 and any(not is_immutable(v) for v in call.bound.named.values()):
+            call.bound = self._bound()  # an earlier attempt may have changed what it was given
         entered = ev.BodyEntered(at=now(), visit=self.visit, token=order.token)
         with house.gate:
             if house.stopping:
@@ -284,16 +278,24 @@ class Attendance(Desk):
             return
         if task.is_async:
 
+            async def entered() -> Any:
+                self._refuse_stopped(order)
+                return await function(*bound.args, **bound.kwargs)
+
             async def begin() -> None:
                 with calling(caller):
-                    finish = await attempt_async(call, order, lambda: function(*bound.args, **bound.kwargs))
-                self._submit(lambda: self._after(finish()))
+                    finish = await attempt_async(call, order, entered)
+                await elsewhere(self._submit, lambda: self._after(finish()))
 
             house.loop.run(token, begin, context)
             return
 
         def body() -> Any:
-            return house.executor.guarded(token, lambda: function(*bound.args, **bound.kwargs))
+            return house.executor.guarded(token, told)
+
+        def told() -> Any:
+            self._refuse_stopped(order)
+            return function(*bound.args, **bound.kwargs)
 
         def entry() -> Ended:
             with calling(caller):
@@ -315,6 +317,11 @@ class Attendance(Desk):
 
         self._after(context.run(entry))
 
+    def _refuse_stopped(self, order: Enter) -> None:
+        """A stop that came before the body could be reached is heard at its first line."""
+        if self._stopped >= order.token:
+            raise BodyStopped
+
     def _after(self, ended: Ended) -> None:
         if ended.error is not None:
             self.house.errors[self.visit] = ended.error
@@ -323,9 +330,6 @@ class Attendance(Desk):
 
     def _keep(self, value: Any, stored: bool) -> None:
         self.house.keep(self.visit, value, stored=stored)
-
-    def _mutated(self) -> None:
-        self.house.forget(nodes_among(self.arguments, []))
 
     def _done(self) -> None:
         """It needs no worker any more, though its end may still be on its way to the disk."""
@@ -338,9 +342,6 @@ class Attendance(Desk):
         args, kwargs = self.arguments
         if args and type(args[0]) is Broken:
             raise args[0].error
-        if self.has_nodes:
-            skipped = Skip.SKIPPED if self.task.tells_skips else None
-            give = partial(self.house.given, skipped=skipped)
-            args = tuple(filled(a, give) for a in args)
-            kwargs = {name: filled(a, give) for name, a in kwargs.items()}
+        skipped = Skip.SKIPPED if self.task.tells_skips else None
+        args, kwargs = own((args, dict(kwargs)), partial(self.house.given, skipped=skipped))
         return self.task.bind(args, kwargs)

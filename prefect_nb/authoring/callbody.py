@@ -99,8 +99,8 @@ class Call:
         Told of the entry under which the result may be found, and its row.
     keep : callable, optional
         Told of the value, and whether it is stored, before anybody else can know that there is one.
-    mutated : callable, optional
-        Told that the body changed an argument in place.
+    spent : str
+        Why no further attempt can be given the same arguments; empty if it can.
     cost_s : float
         Seconds that an earlier call took whose result is reused.
     rows : dict
@@ -125,7 +125,7 @@ class Call:
     verdict: Verdict | None = None
     learned: Callable[[Entry, ResultRow], None] | None = None
     keep: Callable[[Any, bool], None] | None = None
-    mutated: Callable[[], None] | None = None
+    spent: str = ""
     cost_s: float = 0.0
     rows: dict[str, ResultRow] = field(default_factory=dict)
     mapped: bool = False
@@ -242,12 +242,15 @@ def _end(call: Call, order: Enter, error: BaseException) -> ev.BodyEnd:
         return ev.BodyCrashed(at=now(), visit=visit, token=token, message=error.message, code=error.code)
     if isinstance(error, Overdue):
         told = error_info(TimeoutError(str(error)), error.error.__traceback__, label=label, kind="timeout")
-        return ev.BodyRaised(at=now(), visit=visit, token=token, error=told)
+        return ev.BodyRaised(at=now(), visit=visit, token=token, error=told, retryable=not call.spent)
     signalled = signals.ended(error, visit, token, now(), label)
     if signalled is not None:
         return signalled
     told = error_info(error, error.__traceback__, label=label)
-    return ev.BodyRaised(at=now(), visit=visit, token=token, error=told)
+    if call.spent and call.spec.retry.count:
+        line = f"not tried again: {call.spent}\n"
+        call.ground.session.log(LogChunk(visit, order.attempt, "stderr", line, now()))
+    return ev.BodyRaised(at=now(), visit=visit, token=token, error=told, retryable=not call.spent)
 
 
 def _refused(call: Call, order: Enter) -> Ended:
@@ -284,8 +287,6 @@ def _record(call: Call, stored: dict[str, Any], watch: _Watch) -> tuple[str, str
     except PrefectNBError as error:
         return f"not stored: {error.message}", "", Attachments()
     changed = changed_argument(keyed, call.bound)
-    if changed and call.mutated is not None:
-        call.mutated()
     problem = keyed.uncacheable or changed
     seen = call.far.observed if call.far is not None else None
     unstable = (observer is not None and observer.unstable()) or (seen is not None and seen.unstable)

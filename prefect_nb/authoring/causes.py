@@ -1,19 +1,24 @@
-"""Which exception stands for a visit that did not end well: its own, or that of what it was waiting for. Reads only."""
+"""Which exception stands for a visit that did not end well, and how a visit ends that its owner gives up.
+
+The exception is its own, or that of what it was waiting for. Reads only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from prefect_nb.authoring import signals
+from prefect_nb.core import events as ev
 from prefect_nb.core.rollup import unhandled
-from prefect_nb.core.run import Run
+from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotAvailable, TaskCancelled, TaskFailed
 from prefect_nb.executors.stopping import BodyStopped
 
-__all__ = ["error_of", "first_failure"]
+__all__ = ["error_of", "first_failure", "given_up"]
 
+_CAN_FAIL = (StateName.PENDING, StateName.SUBMITTED, StateName.RUNNING, StateName.CANCELLING)
 _OWN = (StateName.FAILED, StateName.TIMED_OUT, StateName.VALIDATION_FAILED, StateName.CRASHED)
 
 
@@ -55,3 +60,19 @@ def first_failure(run: Run, errors: Mapping[VisitId, BaseException]) -> tuple[st
     own = [v for v in failed if v.state.name in _OWN] or failed
     first = min(own, key=lambda v: v.ended_at or 0.0)
     return first.id.task, error_of(run, first.id, errors)
+
+
+def given_up(visit: Visit, error: ev.ErrorInfo, at: float, *, wherever: bool) -> tuple[ev.TaskEvent, ...]:
+    """The events by which a visit fails that its owner cannot attend to any more.
+
+    Parameters
+    ----------
+    wherever : bool
+        That was tried already: it is cancelled, which it can be in every state.
+    """
+    name, token = visit.state.name, visit.token
+    if wherever or name not in _CAN_FAIL:
+        return (ev.CancelRequested(at=at, visit=visit.id, message=f"{error.type}: {error.message}"[:300]),)
+    raised = ev.BodyRaised(at=at, visit=visit.id, token=token, error=error, retryable=False)
+    entered = (ev.BodyEntered(at=at, visit=visit.id, token=token),) if name is StateName.SUBMITTED else ()
+    return *entered, raised

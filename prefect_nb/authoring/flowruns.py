@@ -9,27 +9,29 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prefect_nb.analysis.values import is_immutable, size_of
 from prefect_nb.authoring.attend import Attendance
-from prefect_nb.authoring.causes import error_of
+from prefect_nb.authoring.calls import current
+from prefect_nb.authoring.causes import error_of, given_up
+from prefect_nb.authoring.copies import own, source_of
 from prefect_nb.authoring.footing import Footing
 from prefect_nb.authoring.former import Former
 from prefect_nb.authoring.gates import gates_for, note
-from prefect_nb.authoring.ground import namespace_of
+from prefect_nb.authoring.holdings import Holdings, stored_value
 from prefect_nb.authoring.interrupts import Interrupts
 from prefect_nb.authoring.mapping import Brood, elements_of, upstream_of
-from prefect_nb.authoring.nodes import Node, Whole, filled, nodes_among
+from prefect_nb.authoring.nodes import Broken, Node, Whole, edges, nodes_among
+from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName, StateType
 from prefect_nb.engine.session import Session
-from prefect_nb.errors import ResultUnavailable, TaskCancelled
+from prefect_nb.errors import ResultUnavailable, TaskCancelled, UsageError
 from prefect_nb.executors.loop import LoopThread
 from prefect_nb.executors.threads import ThreadExecutor
 from prefect_nb.protocols import Executor
@@ -39,9 +41,6 @@ if TYPE_CHECKING:
     from prefect_nb.authoring.functions import Task
 
 __all__ = ["FlowRun", "Parked", "Unattended"]
-
-_HELD_BYTES = 512 << 20
-_SMALL = 64
 
 
 class Parked(BaseException):
@@ -65,9 +64,14 @@ class FlowRun:
         What it had before it was resumed.
     workers : int
         How many bodies may run at a time.
+    body_code : str
+        The digest of the code of the flow's body.
     """
 
-    def __init__(self, footing: Footing, session: Session, former: Former, workers: int) -> None:
+    def __init__(
+        self, footing: Footing, session: Session, former: Former, workers: int, *, body_code: str = ""
+    ) -> None:
+        self.body_code = body_code
         self.session = session
         self.store, self.vault, self.place, self.shell = footing.store, footing.vault, footing.place, footing.shell
         self.notebook: Path = footing.notebook
@@ -80,6 +84,7 @@ class FlowRun:
         self.gate = threading.Lock()
         self.stopping = self.parked = self.unattended = False
         self.errors: dict[VisitId, BaseException] = {}
+        self.guests: dict[VisitId, list[Callable[[], None]]] = {}  # runs inside bodies: how to stop them
         self.broods: dict[VisitId, Brood] = {}
         self.broken: BaseException | None = None
         self._before: Run = session.run
@@ -89,9 +94,7 @@ class FlowRun:
         self._seats: dict[VisitId, Attendance] = {}
         self._quiet = threading.Event()
         self._quiet.set()
-        self._values: OrderedDict[VisitId, tuple[Any, int]] = OrderedDict()
-        self._pinned: dict[VisitId, Any] = {}
-        self._held = 0
+        self._values = Holdings()
         self._context = contextvars.copy_context()
 
     # --- what tasks stand on -----------------------------------------------------------------------------------------
@@ -114,18 +117,18 @@ class FlowRun:
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Plan a call; its node."""
         task.bind(args, kwargs)  # a call that does not fit is told where it stands
+        above = edges(self, (args, kwargs), self.session.run.id)
+        args, kwargs = own((args, dict(kwargs)))  # what the author changes afterwards is another call's
         visit = self._named(task)
-        above = nodes_among((args, kwargs), [])
-        if above:  # containers are the author's to change afterwards
-            args, kwargs = filled(args, _same), filled(kwargs, _same)
         seat = Attendance(self, task, visit, (args, kwargs), contextvars.copy_context())
-        seat.has_nodes = bool(above)
         self._plan([seat], above)
         return note(Node(self, visit))
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Plan a map; its node."""
         task.bind(args, kwargs)
+        edges(self, (args, kwargs), self.session.run.id)
+        args, kwargs = tuple(map(source_of, args)), {name: source_of(a) for name, a in kwargs.items()}
         elements = elements_of((*args, *kwargs.values()), task.spec.name)
         visit = self._named(task)
         waits = [node for e in elements if (node := upstream_of(e)) is not None]
@@ -142,13 +145,15 @@ class FlowRun:
             return
         planned: list[ev.TaskPlanned] = []
         for visit, args, kwargs in children:
-            above = nodes_among((args, kwargs), [])
+            try:
+                above = edges(self, (args, kwargs), self.session.run.id)
+            except UsageError as error:
+                args, kwargs, above = (Broken(error),), {}, []
             seat = Attendance(self, parent.task, visit, (args, kwargs), parent.context)
-            seat.has_nodes, seat.parent = bool(above), brood
+            seat.parent = brood
             self._take_seat(seat)
-            upstream = tuple(node.visit for node in above)
-            spec = parent.task.spec
-            planned.append(ev.TaskPlanned(at=now(), visit=visit, spec=spec, upstream=upstream, parent=brood.visit))
+            spec, up = parent.task.spec, tuple(node.visit for node in above)
+            planned.append(ev.TaskPlanned(at=now(), visit=visit, spec=spec, upstream=up, parent=brood.visit))
         self.session.post(*planned)
 
     def soon(self, job: Callable[[], None]) -> None:
@@ -158,7 +163,7 @@ class FlowRun:
         def safely() -> None:
             try:
                 context.run(job)
-            except Exception as error:  # the border of a worker: whoever waits for the run has to hear of it
+            except BaseException as error:  # the border of a worker: whoever waits for the run has to hear of it
                 self._break(error)
 
         self.executor.submit(safely)
@@ -216,17 +221,18 @@ class FlowRun:
             event.set()
 
     def trouble(self, seat: Attendance, error: BaseException) -> None:
-        """Its owner cannot go on: the visit is given up, and so is the run if its engine is broken."""
+        """Its owner cannot go on: the visit fails for this, and so does the run if its engine is broken."""
         if self.session.failure is not None:
             self._break(error)
             return
-        self.errors[seat.visit] = error
+        again, seat.given_up = seat.given_up, True
+        self.errors[seat.visit] = self.errors[seat.visit] if again else error
         found = self.session.run.visits.get(seat.visit)
         if found is None or found.state.final:
             self.settled(seat, found or Visit(seat.visit, seat.task.spec, State(StateName.NOT_RUN, now()), now()))
             return
-        told = f"{type(error).__name__}: {error}"[:300]
-        self.session.post(ev.CancelRequested(at=now(), visit=seat.visit, message=told))
+        info = error_info(error, error.__traceback__, label=self.cell_label)
+        self.session.post(*given_up(found, info, now(), wherever=again))
 
     def _break(self, error: BaseException) -> None:
         with self._lock:
@@ -272,6 +278,10 @@ class FlowRun:
 
     def result_of(self, node: Node) -> Any:
         """Wait for the node; its value, None if it was skipped, or what it raised."""
+        caller = current()
+        if caller is not None and caller.visit is not None and caller.flow is self:
+            hint = "pass the node to the task as an argument: that is an edge, and part of its key"
+            raise UsageError(f"the body of {caller.visit.task} asks {node!r} for its result", hint=hint)
         self._check()
         self._await(node.visit)
         return self.outcome(node.visit)
@@ -279,11 +289,13 @@ class FlowRun:
     def state_of(self, node: Node) -> State:
         """How it stands."""
         found = self.session.run.visits.get(node.visit)
-        return State(StateName.PENDING, now()) if found is None else found.state
+        return found.state if found else State(StateName.PENDING, now())
 
     def outcome(self, visit_id: VisitId) -> Any:
         """The value of a final visit; None if it was skipped; else what it raised is raised."""
-        visit = self.session.run.visits[visit_id]
+        visit = self.session.run.visits.get(visit_id)
+        if visit is None:  # refused by the engine: the run had ended, or was left
+            raise self.errors.get(visit_id) or UsageError(f"run {self.session.run.id} ended without {visit_id}")
         if visit.state.type is not StateType.COMPLETED:
             raise error_of(self.session.run, visit_id, self.errors)
         return self._value(visit)
@@ -299,52 +311,28 @@ class FlowRun:
             return self._value(visit)
         return error_of(self.session.run, node.visit, self.errors)
 
+    def origin_of(self, visit: VisitId) -> str:
+        """What stands for where its inputs came from: the flow's own code, and the keys of what is upstream."""
+        visits = self.session.run.visits
+        above = (visits[up] for up in visits[visit].upstream)
+        return "\0".join([self.body_code, *(v.like or v.key or str(v.id) for v in above)])
+
     def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
         """Hold a value for those downstream; one that is stored may be dropped and read again."""
-        size = _SMALL if is_immutable(value) else size_of(value)
-        with self._lock:
-            self.errors.pop(visit, None)
-            if not stored:
-                self._pinned[visit] = value
-                return
-            self._values[visit] = value, size
-            self._held += size
-            while self._held > _HELD_BYTES and len(self._values) > 1:
-                self._held -= self._values.popitem(last=False)[1][1]
-
-    def forget(self, above: list[Node]) -> None:
-        """Somebody changed these values in place: whoever comes next reads them as they were stored."""
-        with self._lock:
-            for node in above:
-                if (known := self._values.pop(node.visit, None)) is not None:
-                    self._held -= known[1]
+        self.errors.pop(visit, None)
+        self._values.keep(visit, value, stored=stored)
 
     def _value(self, visit: Visit) -> Any:
         if visit.state.name is StateName.SKIPPED:
             return None
         if visit.width is not None:
             return [self.outcome(child) for child in _children(visit)]
-        with self._lock:
-            if visit.id in self._pinned:
-                return self._pinned[visit.id]
-            if (known := self._values.get(visit.id)) is not None:
-                return known[0]
+        if (held := self._values.find(visit.id)) is not None:
+            return held[0]
         if not visit.result:
             raise ResultUnavailable(f"the value of {visit.id} was not stored: {visit.note}", hint="run it again")
         return stored_value(self, visit)
 
 
-def stored_value(run: FlowRun, visit: Visit) -> Any:
-    """The value of a visit, from the result storage."""
-    stored = run.vault.load(visit.result, namespace=namespace_of(run))
-    if not isinstance(stored, dict) or "call" not in stored:
-        raise ResultUnavailable(f"what is stored for {visit.id} is not the result of a call")
-    return stored["call"]
-
-
-def _same(node: Node) -> Node:
-    return node
-
-
-def _children(visit: Visit) -> list[VisitId]:
-    return [VisitId(visit.id.task, visit.id.visit, index) for index in range(visit.width or 0)]
+def _children(of: Visit) -> list[VisitId]:
+    return [VisitId(of.id.task, of.id.visit, index) for index in range(of.width or 0)]

@@ -16,12 +16,14 @@ from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
+from prefect_nb.authoring.childflows import ChildFlow, given, hosted
 from prefect_nb.authoring.flowruns import FlowRun
 from prefect_nb.authoring.footing import Footing, footing
-from prefect_nb.authoring.former import Former
+from prefect_nb.authoring.former import Former, code_digest
 from prefect_nb.authoring.functions import Task
 from prefect_nb.authoring.ground import namespace_of
 from prefect_nb.authoring.parameters import Parameters
+from prefect_nb.authoring.promises import rows_of
 from prefect_nb.authoring.promises import workers as default_workers
 from prefect_nb.authoring.runs import Run
 from prefect_nb.authoring.tracing import Graph, traced
@@ -30,7 +32,7 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.fold import fold
 from prefect_nb.core.policy import Cache
 from prefect_nb.core.run import Run as RunState
-from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
+from prefect_nb.core.spec import TaskKind, TaskSpec
 from prefect_nb.core.states import StateType
 from prefect_nb.engine.recovery import Opening, open_session
 from prefect_nb.engine.session import Attachments, Session
@@ -43,7 +45,6 @@ __all__ = ["Flow", "flow", "resume"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_ENDED_WELL = ("Success", "Skipped", "Cancelled")
 _known: dict[str, Flow[..., Any]] = {}
 _running: dict[str, Run] = {}
 _mine: set[str] = set()  # the workers that this process is, as stores know it
@@ -92,7 +93,15 @@ class Flow(Generic[P, R]):
         if caller is not None and caller.plan is not None:
             return cast(R, caller.plan.call(self._task(), args, kwargs))
         run, drive = self.opened(self.parameters.checked(args, kwargs), patient=False)
-        return cast(R, watched(run, drive)())
+        with hosted(caller, run.cancel):
+            return cast(R, watched(run, drive)())
+
+    def map(self, *args: Any, **kwargs: Any) -> Any:
+        """Call it for each element: in another flow a node with a child run for each, elsewhere the list of values."""
+        caller = current()
+        if caller is not None and caller.plan is not None:
+            return caller.plan.map(self._task(), args, kwargs)
+        return [self(*a, **k) for a, k in rows_of(args, kwargs, self.name)]
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> Run:
         """Begin a run and go on: the run, at once.
@@ -138,8 +147,8 @@ class Flow(Generic[P, R]):
         plain, rest = self.parameters.to_plain(values)
         opening = self._opening(ground, run_id or new_run_id(now()), plain, fresh=True)
         session, _ = open_session(ground.store, opening, now)
-        work = FlowRun(ground, session, Former(RunState()), self.workers)
-        described: dict[str, Any] = {"entry": _address(self.function)}
+        work = FlowRun(ground, session, Former(RunState()), self.workers, body_code=code_digest(self.function.__code__))
+        described: dict[str, Any] = {"entry": _address(self.function), "given": given(values)}
         if rest:
             address, row = ground.vault.save({"parameters": {n: values[n] for n in rest}}, namespace=namespace_of(work))
             session.ask(attachments=Attachments(results=(row,)), durable=False)
@@ -147,20 +156,22 @@ class Flow(Generic[P, R]):
         session.describe(described)
         return self._run(work, values, patient=patient)
 
-    def _resumed(self, ground: Footing, row: RunRow, former_worker: str) -> tuple[Run, Callable[[], Any]]:
+    def _resumed(
+        self, ground: Footing, row: RunRow, former_worker: str, *, patient: bool = True
+    ) -> tuple[Run, Callable[[], Any]]:
         """A run that was left, and what drives it to its end."""
         before = fold(event for _, event in ground.store.events(row.run))
         opening = self._opening(ground, row.run, {}, resume=row.run, former=former_worker)
         session, _ = open_session(ground.store, opening, now)
         _give_up_waiting(session)
-        work = FlowRun(ground, session, Former(before), self.workers)
+        work = FlowRun(ground, session, Former(before), self.workers, body_code=code_digest(self.function.__code__))
         values = dict(row.parameters)
         if address := row.graph.get("parameters"):
             stored = ground.vault.load(str(address), namespace=namespace_of(work))
             assert isinstance(stored, dict)
             values |= stored["parameters"]
         positional, named = self.parameters.spread(values)
-        return self._run(work, self.parameters.checked(positional, named))
+        return self._run(work, self.parameters.checked(positional, named), patient=patient)
 
     def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
         work.where = self.where
@@ -180,44 +191,12 @@ class Flow(Generic[P, R]):
     def _task(self) -> Task[..., Any]:
         """The flow as a node of another: a child run, which goes on where it was if the other is resumed."""
         if self._as_task is None:
-            child = _Child(self)
+            child = ChildFlow(self, _go_on)
             spec = TaskSpec(self.name.rpartition(".")[2], kind=TaskKind.FUNCTION, cache=Cache("never"))
             task: Task[..., Any] = Task(self.function, spec)
             task.instead = child
             self._as_task = task
         return self._as_task
-
-
-class _Child:
-    """What runs in place of a flow's own body where it is a node of another flow: a run of its own."""
-
-    def __init__(self, of: Flow[..., Any]) -> None:
-        self._flow = of
-        self._running: dict[tuple[str, VisitId], Run] = {}
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        caller = current()
-        assert caller is not None
-        assert caller.visit is not None
-        parent, visit = caller.flow.session.run.id, caller.visit
-        where = visit.task if visit.index < 0 else f"{visit.task}-{visit.index}"
-        child = f"{where}@{parent}"
-        row = footing().store.run(child)
-        if row is not None and row.run == child and row.state not in _ENDED_WELL:
-            run, drive = _go_on(row)
-        else:
-            again = f".{visit.visit}" if row is not None and row.run == child else ""
-            run, drive = self._flow.opened(self._flow.parameters.checked(args, kwargs), run_id=child + again)
-        self._running[parent, visit] = run
-        try:
-            return drive()
-        finally:
-            self._running.pop((parent, visit), None)
-
-    def stop(self, parent: str, visit: VisitId) -> None:
-        """Cancel the run that this visit of the parent's is."""
-        if (run := self._running.get((parent, visit))) is not None:
-            run.cancel()
 
 
 @overload
@@ -294,7 +273,7 @@ def resume(run_id: str) -> Run:
     return run
 
 
-def _go_on(row: RunRow) -> tuple[Run, Callable[[], Any]]:
+def _go_on(row: RunRow, *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
     here = _running.get(row.run)
     former = ""
     if here is not None:
@@ -305,7 +284,7 @@ def _go_on(row: RunRow) -> tuple[Run, Callable[[], Any]]:
     ground = footing()
     if row.worker in _mine:
         former = row.worker
-    return _located(row)._resumed(ground, row, former)
+    return _located(row)._resumed(ground, row, former, patient=patient)
 
 
 def _located(row: RunRow) -> Flow[..., Any]:

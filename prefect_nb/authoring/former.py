@@ -9,10 +9,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import CodeType
 
 from prefect_nb.analysis.origins import loaded, place_of
-from prefect_nb.analysis.values import fingerprint
+from prefect_nb.analysis.values import fingerprint, outline
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.keys import Keyed, combine
 from prefect_nb.core.reasons import ReasonCode
@@ -21,7 +23,7 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName
 from prefect_nb.errors import Unhashable
 
-__all__ = ["Former", "Past", "likeness"]
+__all__ = ["Former", "Past", "code_digest", "likeness"]
 
 N = StateName
 _DONE = (N.SUCCESS, N.CACHED)
@@ -49,6 +51,11 @@ class Past:
     unknown: Visit | None = None
     due: float | None = None
     waited: Visit | None = None
+
+    @property
+    def asked_by_body(self) -> bool:
+        """Whether it was entered, and its body asked for the person or the time that it waits for."""
+        return self.waited is not None and self.waited.state.name is N.PAUSED and bool(self.waited.token)
 
 
 class Former:
@@ -86,12 +93,18 @@ class Former:
         return Past()
 
 
-def likeness(keyed: Keyed, bound: Arguments) -> str:
+def likeness(keyed: Keyed, bound: Arguments, origin: Callable[[], str]) -> str:
     """What stands for a call's key when its run is resumed; empty where the key itself is sure to be the same.
 
     In another process a local module's data may differ though its source is the same, and what has no fingerprint
-    leaves the key incomplete. So here a module counts by its source, and such an input by its type. Good enough to find
-    the same call of the same run again at the same place, never to reuse a result elsewhere.
+    leaves the key incomplete. So here a module counts by its source, and such an input by what can be seen of it and by
+    where it came from. Good enough to find the same call of the same run again at the same place, never to reuse a
+    result elsewhere.
+
+    Parameters
+    ----------
+    origin : callable
+        What stands for where its inputs came from: the flow's body, and the calls upstream.
     """
     rows = [_by_source(row) for row in keyed.parts if row[0] != "input"]
     if keyed.key and all(row[0] != "source" for row in rows):
@@ -100,8 +113,20 @@ def likeness(keyed: Keyed, bound: Arguments) -> str:
         try:
             rows.append(("input", name, fingerprint(value)))
         except Unhashable:
-            rows.append(("type", name, f"{type(value).__module__}.{type(value).__qualname__}"))
-    return combine(rows)
+            try:
+                rows.append(("outline", name, outline(value)))
+            except Unhashable:
+                return ""
+    return combine(rows if keyed.key else [*rows, ("origin", "", origin())])
+
+
+def code_digest(code: CodeType) -> str:
+    """The digest of a body's own code, wherever it stands in its file."""
+    inner = [
+        code_digest(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts if not isinstance(c, frozenset)
+    ]
+    sets = [repr(sorted(map(repr, c))) for c in code.co_consts if isinstance(c, frozenset)]
+    return combine([("code", code.co_code.hex(), "\0".join((*code.co_names, *inner, *sets)))])
 
 
 def _by_source(row: tuple[str, str, str]) -> tuple[str, str, str]:

@@ -12,10 +12,11 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
+from types import CellType, FunctionType
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from prefect_nb.analysis.code import reach
+from prefect_nb.analysis.origins import place_of
 from prefect_nb.analysis.purity import Verdict, judge
 from prefect_nb.analysis.values import is_immutable
 from prefect_nb.authoring import hidden
@@ -24,10 +25,11 @@ from prefect_nb.authoring.callbody import Call
 from prefect_nb.authoring.callkeys import Arguments, Binder, Stem
 from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import replay
+from prefect_nb.authoring.copies import spent
 from prefect_nb.authoring.errands import run_plainly
 from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Handlers
-from prefect_nb.authoring.keys import Keyed, is_code, part_rows
+from prefect_nb.authoring.keys import Keyed, part_rows
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.promises import Promise, rows_of
@@ -54,10 +56,19 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """The code of a function as it was last followed, and the globals on which that rests."""
+    """The code of a function as it was last followed, and the globals and captured names on which that rests."""
 
     stem: Stem
     watched: tuple[tuple[dict[str, Any], str, Any], ...]
+    cells: tuple[tuple[CellType, Any], ...]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every name is still bound to what it was bound to."""
+        for space, name, value in self.watched:
+            if space.get(name) is not value:
+                return False
+        return all(_inside(cell) is value for cell, value in self.cells)
 
 
 class Substitute(Protocol):
@@ -65,9 +76,6 @@ class Substitute(Protocol):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run it."""
-
-    def stop(self, run: str, visit: VisitId) -> None:
-        """Stop it."""
 
 
 class Task(Generic[P, R]):
@@ -176,6 +184,8 @@ class Task(Generic[P, R]):
         call = Call(ground, self.spec, visit, keyed, bound, handlers=self.handlers, mapped=mapped, product=product)
         if (self.where or ground.where) == "processes" and self.instead is None:
             call.far = Elsewhere(self.function)
+        else:
+            call.spent = spent(bound.named)
         return call
 
     def find(self, call: Call, done: Visit | None = None) -> Finding | Found:
@@ -289,23 +299,22 @@ class Task(Generic[P, R]):
         return past
 
     def _code(self, ground: Ground) -> Stem:
-        """What the function's keys begin with; computed again when a global that it looks up was bound anew."""
+        """What the function's keys begin with; computed again when a name that it looks up may mean something else."""
         known = self._known
-        if known is not None:
-            for space, name, value in known.watched:
-                if space.get(name) is not value:
-                    break
-            else:
-                return known.stem
+        if known is not None and known.holds:
+            return known.stem
         function = cast(FunctionType, self.function)
         reached = reach((self.spec.name,), {self.spec.name: function}, project_root=ground.place.root)
         problem = str(reached.problems[0]) if reached.problems else ""
         stem = Stem(part_rows(reached.parts), self.spec.version, problem)
         space = function.__globals__
         watched = tuple((space, n, space.get(n)) for n in reached.late_names)
-        steady = all(value is None or is_code(value) or is_immutable(value) for _, _, value in watched)
+        cells = tuple((cell, _inside(cell)) for cell in function.__closure__ or ())
+        steady = all(_steady(value) for value in (*(v for _, _, v in watched), *(v for _, v in cells)))
+        defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         local = any(part.kind == "module" for part in reached.parts)
-        self._known = _Known(stem, watched) if steady and not local else None
+        fixed = steady and not local and all(map(is_immutable, defaults))
+        self._known = _Known(stem, watched, cells) if fixed else None
         return stem
 
 
@@ -314,6 +323,21 @@ def _entry(task: str, keyed: Keyed, ground: Ground, done: Visit) -> Entry:
     run, at = ground.session.run, done.ended_at or 0.0
     cost = done.duration_s or 0.0
     return Entry(keyed.key, keyed.code_key, task, run.flow, run.id, done.result, at, cost, (), keyed.parts)
+
+
+def _inside(cell: CellType) -> Any:
+    """What a captured name is bound to; the cell itself while it is bound to nothing."""
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return cell
+
+
+def _steady(value: object) -> bool:
+    """Whether what a name is bound to stays the same as long as the name does: no data, and no code over data."""
+    if isinstance(value, FunctionType | type) and place_of(value.__module__) in ("stdlib", "installed"):
+        return True
+    return value is None or (is_immutable(value) and not getattr(value, "__closure__", None))
 
 
 def _in_loop() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from prefect_nb.authoring.former import Former
@@ -25,6 +26,10 @@ class House(Ground, Protocol):
     gate: threading.Lock
     stopping: bool
     errors: dict[VisitId, BaseException]
+    guests: dict[VisitId, list[Callable[[], None]]]
+
+    def origin_of(self, visit: VisitId) -> str:
+        """What stands for where its inputs came from."""
 
     def keep(self, visit: VisitId, value: Any, *, stored: bool) -> None:
         """Hold a value for those downstream."""
@@ -32,14 +37,11 @@ class House(Ground, Protocol):
     def given(self, node: Node, skipped: Any = None) -> Any:
         """What a task that depends on this node is given for it; `skipped` where there is no value."""
 
-    def forget(self, above: list[Node]) -> None:
-        """Somebody changed these values in place."""
-
     def settled(self, attendance: Any, visit: Visit) -> None:
         """The visit is final, and that is durable."""
 
     def trouble(self, attendance: Any, error: BaseException) -> None:
-        """Its owner cannot go on."""
+        """Its owner cannot go on: the visit fails for this."""
 
 
 class Family(Protocol):
@@ -47,6 +49,9 @@ class Family(Protocol):
 
     def open(self) -> None:
         """Begin to plan children; runs in a worker."""
+
+    def fail(self, error: BaseException) -> None:
+        """There are none to plan, for this reason."""
 
     def ended(self) -> None:
         """One more child has ended."""

@@ -11,9 +11,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from prefect_nb.authoring.copies import own
 from prefect_nb.authoring.nodes import Broken, Flat, Node, Whole
 from prefect_nb.core import events as ev
 from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import StateType
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import UsageError
 from prefect_nb.wiring import now
@@ -30,6 +32,7 @@ class Nursery(Protocol):
 
     broods: dict[VisitId, Brood]
     window: int
+    stopping: bool
 
     @property
     def session(self) -> Session:
@@ -145,13 +148,15 @@ class Brood:
                     continue
                 source = self._nursery.given(source)
             if not isinstance(source, Iterable) or isinstance(source, _TEXTS):
-                error = TypeError(f"{self.visit.task} cannot map over {source!r:.60}, which has no elements")
-                self._only_child((Broken(error),), {})
-                return
+                raise TypeError(f"{self.visit.task} cannot map over {source!r:.60}, which has no elements")
             elements.lazy = not isinstance(source, Sized)
             elements.iterator = iter(flattened(source) if elements.flat else source)
         self.begun = True
         self.nudge()
+
+    def fail(self, error: BaseException) -> None:
+        """It cannot begin: one child says why, so that the map fails for it."""
+        self._only_child((Broken(error),), {})
 
     def ended(self) -> None:
         """One more child has ended, so another one may be planned."""
@@ -188,8 +193,10 @@ class Brood:
     def _plan_some(self) -> bool:
         """Plan the next children; whether it is worth trying again."""
         nursery, session = self._nursery, self._nursery.session
-        if not self.begun:  # a map above has children before the engine knows of this one
+        if not self.begun or nursery.stopping:  # a map above has children before the engine knows of this one
             return False
+        if session.run.visits[self.visit].state.type in (StateType.CANCELLING, StateType.CANCELLED):
+            return False  # nobody would enter what it has still to come
         if any(not nursery.broods[above].opened for above in self._above()):
             return self._stand_in()
         if not self.opened:
@@ -205,7 +212,7 @@ class Brood:
             except _End:
                 over = True
                 break
-            except Exception as error:  # the author's iterator: its error becomes that of the child it would have made
+            except BaseException as error:  # the author's iterator, which may even call sys.exit(): the child's error
                 children.append((self._child(self.width), (Broken(error),), {}))
                 self.width += 1
                 over = True
@@ -250,6 +257,7 @@ class Brood:
             value = next(elements.iterator)
         except StopIteration:
             raise _End from None
+        value = own(value)  # an iterator may fill the same list again and again
         elements.held.append(value)
         return value
 

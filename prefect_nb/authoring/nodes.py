@@ -16,9 +16,10 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State
 from prefect_nb.errors import UsageError
 
-__all__ = ["Broken", "Flat", "Node", "Plan", "Skip", "Whole", "filled", "flatten", "nodes_among", "unmapped"]
+__all__ = ["Broken", "Flat", "Node", "Plan", "Skip", "Whole", "edges", "filled", "flatten", "nodes_among", "unmapped"]
 
 _DISPLAYS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
+_REBUILD = (__name__, "prefect_nb.authoring.copies")  # who makes a set of nodes anew
 
 
 class Plan(Protocol):
@@ -68,6 +69,9 @@ class Node:
     def __repr__(self) -> str:
         return f"<node {self.visit.task}>"
 
+    def __deepcopy__(self, memo: object) -> Node:
+        return self  # it stands for one visit, wherever it is
+
     def _refuse(self, *_: Any) -> NoReturn:
         """A node is not its value."""
         raise UsageError(
@@ -86,7 +90,7 @@ class Node:
     def __hash__(self) -> int:
         """Only for a set that is written out, ``{a, b}``: as a key a node would never be equal to its value."""
         frame = sys._getframe(1)
-        if dis.opname[frame.f_code.co_code[frame.f_lasti]] in _DISPLAYS or frame.f_globals.get("__name__") == __name__:
+        if dis.opname[frame.f_code.co_code[frame.f_lasti]] in _DISPLAYS or frame.f_globals.get("__name__") in _REBUILD:
             return id(self) >> 4
         return self._refuse()
 
@@ -126,7 +130,7 @@ class Broken:
 
     __slots__ = ("error",)
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
         self.error = error
 
 
@@ -154,6 +158,22 @@ def nodes_among(value: Any, found: list[Node]) -> list[Node]:
             nodes_among(item, found)
     elif kind is Whole or kind is Flat:
         nodes_among(value.value, found)
+    return found
+
+
+def edges(plan: Plan, arguments: Any, run: str) -> list[Node]:
+    """The nodes among the arguments of a call.
+
+    Raises
+    ------
+    UsageError
+        If one belongs to another run, where its name stands for something else.
+    """
+    found = nodes_among(arguments, [])
+    for node in found:
+        if node.plan is not plan:
+            told = f"{node!r} does not belong to run {run}"
+            raise UsageError(told, hint="pass its value: .result()", task=node.name)
     return found
 
 

@@ -6,105 +6,31 @@ Knows what the end of a flow's body means. Not how visits run.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from prefect_nb.authoring import approvals
+from prefect_nb.authoring import approvals, signals
+from prefect_nb.authoring.afterwards import carried_out
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.causes import error_of, first_failure
 from prefect_nb.authoring.flowruns import FlowRun, Parked, Unattended
 from prefect_nb.authoring.nodes import filled
+from prefect_nb.authoring.taskruns import TaskRun, Tasks
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run as RunState
-from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
 from prefect_nb.engine.session import Session
-from prefect_nb.errors import NotAvailable, TaskCancelled
+from prefect_nb.errors import NotAvailable, TaskCancelled, UsageError
+from prefect_nb.protocols import Signal
 from prefect_nb.wiring import now
 
-__all__ = ["Run", "TaskRun", "Tasks"]
+__all__ = ["Run"]
 
 _PATIENCE_S = 2.0
 _FOREVER_S = 1e6
-
-
-class TaskRun:
-    """One task of a run, or one child of a map."""
-
-    def __init__(self, work: FlowRun, visit: VisitId) -> None:
-        self._work = work
-        self._id = visit
-
-    @property
-    def name(self) -> str:
-        """Its name in the run; of a child with its index."""
-        return self._id.task if self._id.index < 0 else f"{self._id.task}[{self._id.index}]"
-
-    @property
-    def state(self) -> State:
-        """How it stands."""
-        return self._visit.state
-
-    @property
-    def attempts(self) -> int:
-        """How often its body was entered."""
-        return self._visit.attempt
-
-    @property
-    def children(self) -> list[TaskRun]:
-        """The children of a map, in order; empty for everything else."""
-        return [TaskRun(self._work, VisitId(self._id.task, self._id.visit, i)) for i in range(self._visit.width or 0)]
-
-    def result(self) -> Any:
-        """Its value, None if it was skipped; raises what its body raised, and NotAvailable while it has not ended."""
-        if not self._visit.state.final:
-            raise NotAvailable(f"{self.name} is {self.state.label}; it has no result yet", task=self.name)
-        return self._work.outcome(self._id)
-
-    def logs(self) -> str:
-        """What its body printed and logged, all attempts in order."""
-        chunks = self._work.store.logs(self._work.session.run.id, self._id.task)
-        children = self._visit.width is not None
-        mine = [c for c in chunks if c.visit == self._id or (children and c.visit[:2] == self._id[:2])]
-        return "".join(chunk.text for chunk in mine)
-
-    def why(self) -> str:
-        """Why it ran, was reused, was skipped or did not run."""
-        visit = self._visit
-        lines = [f"{self.name} is {visit.state.label}" + (f": {visit.state.message}" if visit.state.message else "")]
-        if visit.reason is not None:
-            lines.append(visit.reason.sentence)
-            lines += [f"  {what}: {words}" for what, words in visit.reason.parts]
-        return "\n".join(dict.fromkeys(lines))
-
-    def __repr__(self) -> str:
-        return f"<{self.name}: {self.state.label}>"
-
-    @property
-    def _visit(self) -> Visit:
-        return self._work.session.run.visits[self._id]
-
-
-class Tasks(Mapping[str, TaskRun]):
-    """The tasks of a run by name; the second call of a task is ``name-2``. Children are asked of their map."""
-
-    def __init__(self, work: FlowRun) -> None:
-        self._work = work
-
-    def __getitem__(self, name: str) -> TaskRun:
-        found = self._work.session.run.latest.get(name)
-        if found is None:
-            raise KeyError(f"{name}; this run has {', '.join(self) or 'no tasks yet'}")
-        return TaskRun(self._work, found)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(list(self._work.session.run.latest))
-
-    def __len__(self) -> int:
-        return len(self._work.session.run.latest)
 
 
 class Run:
@@ -128,6 +54,7 @@ class Run:
         self._done = False
         self._value: Any = None
         self._error: BaseException | None = None
+        self._after: RunState | None = None  # how it stands since it was left, after a wish from here
         work.session.bus.subscribe(self._told)
         self._last = work.session.run.state.name
 
@@ -143,13 +70,18 @@ class Run:
 
     @property
     def state(self) -> State:
-        """How it stands now."""
-        return self._work.session.run.state
+        """How it stands now; once it was left, as this process last knew it."""
+        return (self._after or self._work.session.run).state
 
     @property
     def tasks(self) -> Mapping[str, TaskRun]:
         """Its tasks by name."""
         return Tasks(self._work)
+
+    @property
+    def unattended(self) -> bool:
+        """Whether it was left because only a person's answer is missing."""
+        return self._work.unattended
 
     @property
     def parameters(self) -> Mapping[str, Any]:
@@ -181,7 +113,10 @@ class Run:
         """Stop what runs and begin nothing more; bodies that can be interrupted end within two seconds."""
         with self._work.gate:
             self._work.stopping = True
-        self._work.session.post(ev.RunCancelRequested(at=now(), actor=approvals.person("python")))
+        if not self._work.parked:
+            self._work.session.post(ev.RunCancelRequested(at=now(), actor=approvals.person("python")))
+            return
+        self._wish("cancel-run")
 
     def pause(self) -> None:
         """Begin nothing more, let running bodies end, and leave the run Paused: ``resume(run.id)`` goes on with it."""
@@ -197,7 +132,18 @@ class Run:
         """
         answer = approvals.Answer(approvals.person("python"), now(), note, value or {})
         session = self._work.session
-        session.ask(approvals.approved(session.run, task, answer))
+        event = approvals.approved(self._after or session.run, task, answer)
+        if not self._work.parked:
+            session.ask(event)
+            return
+        self._wish("approve", event.visit.label, {"note": note, "value": dict(event.value)})
+
+    def _wish(self, kind: str, task: str = "", detail: Mapping[str, Any] | None = None) -> None:
+        """A wish for a run that is left: its engine here has ended."""
+        self.left()
+        actor = approvals.person("python")
+        wish = Signal(run=self.id, kind=kind, task=task, actor=actor, at=now(), detail=detail or {})
+        self._after = carried_out(self._work.store, wish)
 
     def left(self) -> None:
         """Wait until nothing of it runs in this process any more, also where it was paused."""
@@ -228,28 +174,44 @@ class Run:
                 work.begin()
                 try:
                     value = body()
+                except signals.Success as success:
+                    value = success.result
                 except Exception as raised:
                     error = raised
+                except signals.BodySignal as raised:
+                    error = _no_signal(raised, self._flow)
             work.wait_for_all()
             return self._concluded(value, error, name)
         except Parked:
-            work.executor.close(patience_s=_FOREVER_S)
+            self._let_end(_FOREVER_S)
             hint = f"prefect_nb.resume({self.id!r}) goes on with it"
             raise NotAvailable(f"run {self.id} was paused", hint=hint, run=self.id) from None
         except Unattended:
-            asked = ", ".join(v.id.task for v in work.session.run.visits.values() if v.state.type is StateType.PAUSED)
+            paused = [v for v in work.session.run.visits.values() if v.state.type is StateType.PAUSED]
+            asked = "; ".join(f"{v.id.label} ({v.state.message})" for v in paused)
             self._park()
-            work.executor.close(patience_s=_FOREVER_S)
+            self._let_end(_FOREVER_S)
             told = f"run {self.id} waits for a person: {asked}"
             hint = f"prefect-nb approve NAME --run {self.id}, then prefect_nb.resume({self.id!r}) goes on with it"
             raise NotAvailable(told, hint=hint, run=self.id) from None
-        except KeyboardInterrupt:
-            self._park()
-            for visit in work.session.run.visits.values():
-                if visit.state.type is StateType.RUNNING:
-                    work.session.post(ev.CancelRequested(at=now(), visit=visit.id, actor="stop", message="by Stop"))
-            work.executor.close(patience_s=_PATIENCE_S)
+        except BaseException:  # Ctrl-C, sys.exit(), a stop of a body that called it: it can be resumed
+            if work.session.failure is None:
+                self._leave()
             raise
+
+    def _leave(self) -> None:
+        """Stop what runs and park the run."""
+        session = self._work.session
+        self._park()
+        for visit in session.run.visits.values():
+            if visit.state.type is StateType.RUNNING and visit.width is None:
+                session.post(ev.CancelRequested(at=now(), visit=visit.id, actor="stop", message="by Stop"))
+        self._let_end(_PATIENCE_S)
+
+    def _let_end(self, patience_s: float) -> None:
+        """Wait for the bodies that run."""
+        self._work.loop.drain(patience_s)
+        self._work.executor.close(patience_s=patience_s)
 
     def _concluded(self, value: Any, error: BaseException | None, name: str) -> Any:
         """Close the run, and say what its flow's call gives."""
@@ -311,7 +273,7 @@ class Run:
 
     def _told(self, run: RunState) -> None:
         """In the engine's thread: wake those who wait when it comes to a stop."""
-        if run.state.name is not self._last:
+        if run.state.name is not self._last or run.state.name is StateName.PAUSED:
             self._last = run.state.name
             if not self._patient and self._blocked():
                 self._work.unattended = True
@@ -328,6 +290,15 @@ class Run:
             return self._work.parked
         resting = [v for v in run.visits.values() if v.state.type is StateType.PAUSED]
         return all(v.state.data.get("until") is None for v in resting)
+
+
+def _no_signal(raised: BaseException, flow: str) -> Exception:
+    """What a signal in the body of a flow means: there is no visit that could be skipped, paused or tried again."""
+    told = signals.outside(raised, flow)
+    if isinstance(raised, signals.Fail) and isinstance(told, Exception):
+        return told
+    hint = "raise it in the body of a task; a flow's body just returns"
+    return UsageError(f"the body of flow {flow} raised signals.{type(raised).__name__.lower()}", hint=hint)
 
 
 def _noted(error: BaseException, note: str) -> BaseException:

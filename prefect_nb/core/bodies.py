@@ -75,6 +75,15 @@ def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     return moved_to(visit, N.FAILED, event, summary, error=error), ()
 
 
+def _never_began(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """What its body was to be given could not be had; no attempt was made."""
+    assert isinstance(event, ev.BodyRaised)
+    if event.token != visit.token:
+        return visit, ()
+    summary = f"{event.error.type}: {event.error.message}".splitlines()[0][:200]
+    return moved_to(visit, N.FAILED, event, summary, error=event.error), ()
+
+
 def _raised_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.BodyRaised)
     if event.token != visit.token:
@@ -155,6 +164,7 @@ BODY_MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.CANCELLING, ev.BodyEntered): _entered_while_cancelling,
     (N.RUNNING, ev.BodyRaised): _raised,
     (N.RUNNING, ev.BodyCrashed): _crashed,
+    (N.PENDING, ev.BodyRaised): _never_began,
     (N.RUNNING, ev.BodyPaused): _paused,
     (N.RUNNING, ev.BodyDeferred): _deferred,
     (N.CANCELLING, ev.BodyRaised): _raised_while_cancelling,

@@ -132,9 +132,12 @@ class Run:
         return None if found is None else self.visits[found]
 
     def find(self, name: str) -> Visit | None:
-        """The latest visit of a task or of a call below one (``parent.child``), or the visit of that very name."""
+        """The latest visit of a task, a call below one (``parent.child``) or a child of a map (``clean[3]``).
+
+        Or the visit of that very name.
+        """
         known = self.visit(name)
         if known is not None:
             return known
-        found = [v for v in self.visits.values() if name in (v.id.task, str(v.id))]
+        found = [v for v in self.visits.values() if name in (v.id.task, v.id.label, str(v.id))]
         return found[-1] if found else None

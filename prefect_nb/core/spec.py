@@ -40,9 +40,13 @@ class VisitId(NamedTuple):
     visit: int = 1
     index: int = -1  # type: ignore[assignment]  # it hides tuple.index, which nobody asks of an id
 
+    @property
+    def label(self) -> str:
+        """What people call it in its run: the task, and of a child of a map which."""
+        return f"{self.task}[{self.index}]" if self.index >= 0 else self.task
+
     def __str__(self) -> str:
-        where = f"[{self.index}]" if self.index >= 0 else ""
-        return f"{self.task}{where}#{self.visit}"
+        return f"{self.label}#{self.visit}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,25 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Hashable
+from concurrent.futures import Future
 from contextvars import Context
 from typing import Any
 
-__all__ = ["LoopThread"]
+__all__ = ["LoopThread", "elsewhere"]
+
+
+async def elsewhere(submit: Callable[[Callable[[], None]], None], job: Callable[[], None]) -> None:
+    """Let a job run off the loop, and wait for it: whoever waits for the coroutine has then waited for the job."""
+    done: Future[None] = Future()
+
+    def whole() -> None:
+        try:
+            job()
+        finally:
+            done.set_result(None)
+
+    submit(whole)
+    await asyncio.wrap_future(done)
 
 
 class LoopThread:
@@ -20,8 +35,9 @@ class LoopThread:
     def __init__(self, name: str = "prefect_nb loop") -> None:
         self._name = name
         self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
+        self._tasks: dict[Hashable, asyncio.Task[Any] | None] = {}
 
     def run(self, token: Hashable, start: Callable[[], Coroutine[Any, Any, None]], context: Context) -> None:
         """Run a coroutine in this context; it must not raise."""
@@ -30,8 +46,10 @@ class LoopThread:
         def begin() -> None:
             task = loop.create_task(start(), context=context)
             self._tasks[token] = task
-            task.add_done_callback(lambda _: self._tasks.pop(token, None))
+            task.add_done_callback(lambda _: self._gone(token))
 
+        with self._changed:
+            self._tasks[token] = None  # on its way
         loop.call_soon_threadsafe(begin)
 
     def stop(self, token: Hashable) -> bool:
@@ -42,12 +60,22 @@ class LoopThread:
         loop.call_soon_threadsafe(task.cancel)
         return True
 
+    def drain(self, patience_s: float) -> bool:
+        """Wait up to so many seconds until no coroutine is left; whether there is none."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._tasks, patience_s)
+
     def close(self) -> None:
         """Stop the loop; what still runs is abandoned."""
         with self._lock:
             loop, self._loop = self._loop, None
         if loop is not None:
             loop.call_soon_threadsafe(loop.stop)
+
+    def _gone(self, token: Hashable) -> None:
+        with self._changed:
+            self._tasks.pop(token, None)
+            self._changed.notify_all()
 
     def _running(self) -> asyncio.AbstractEventLoop:
         with self._lock:

@@ -11,8 +11,10 @@ from prefect_nb.authoring import mapping
 from prefect_nb.authoring.mapping import Brood, Elements
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.core.spec import VisitId
+from prefect_nb.core.states import State, StateName
 
 ABOVE, MINE = VisitId("above"), VisitId("mine")
+PENDING = State(StateName.PENDING, 0.0)
 
 
 class Growing:
@@ -48,7 +50,7 @@ def test_children_that_are_born_while_it_looks_are_not_lost() -> None:
 def test_a_map_plans_nothing_before_its_turn() -> None:
     """Told of children above before the engine knows of it, it waits until it is opened."""
     posted: list[Any] = []
-    visits = {ABOVE: SimpleNamespace(state=SimpleNamespace(final=False))}
+    visits = {ABOVE: SimpleNamespace(state=SimpleNamespace(final=False)), MINE: SimpleNamespace(state=PENDING)}
     above = SimpleNamespace(visit=ABOVE, listeners=[], opened=True, born=2, closed=False)
     session = SimpleNamespace(run=SimpleNamespace(visits=visits), post=lambda *events: posted.extend(events))
     born: list[Any] = []
@@ -56,6 +58,7 @@ def test_a_map_plans_nothing_before_its_turn() -> None:
         broods={ABOVE: above},
         session=session,
         window=4,
+        stopping=False,
         soon=lambda job: job(),
         bear=lambda brood, children: born.extend(children),
     )
