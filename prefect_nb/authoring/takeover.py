@@ -1,4 +1,4 @@
-"""A visit of a resumed run is put where an equal one waited in the run's earlier life. Pure: events out of what was left."""
+"""A visit of a resumed run is put where an equal one waited in its earlier life. Pure: events out of what was left."""
 
 from __future__ import annotations
 
