@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prefect_nb.authoring.decorators import task
     from prefect_nb.authoring.flows import Flow, flow, resume
     from prefect_nb.authoring.nodes import flatten, unmapped
+    from prefect_nb.authoring.secret import Secret
     from prefect_nb.core.policy import Cache, Retry
     from prefect_nb.core.states import State
     from prefect_nb.errors import PrefectNBError
@@ -25,6 +26,7 @@ __all__ = [
     "Flow",
     "PrefectNBError",
     "Retry",
+    "Secret",
     "State",
     "case",
     "context",
@@ -47,6 +49,7 @@ _HOMES = {
     "Flow": "prefect_nb.authoring.flows",
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
+    "Secret": "prefect_nb.authoring.secret",
     "State": "prefect_nb.core.states",
     "case": "prefect_nb.authoring.branches",
     "context": "prefect_nb.authoring.context",

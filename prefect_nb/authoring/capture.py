@@ -20,6 +20,7 @@ from dataclasses import replace
 from html import escape
 from typing import Any, Literal, Self
 
+from prefect_nb.analysis import redaction
 from prefect_nb.authoring import taps
 from prefect_nb.authoring.outputs import Output, fold, from_plain, jsonable, to_plain
 
@@ -84,6 +85,8 @@ class Capture:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if redaction.active():
+            taps.release()
         if self._parent is None:  # the outermost drains for all
             taps.drain(_CHILD_GRACE if taps.children() != self._children else _GRACE)
         if self._in_front:
@@ -120,7 +123,8 @@ class Capture:
     ) -> None:
         """A MIME bundle passed a tap."""
         plain, size = jsonable(data or {})
-        output = Output(kind, data=plain, metadata=jsonable(metadata or {})[0], display_id=display_id)
+        plain, described = redaction.redacted(plain), redaction.redacted(jsonable(metadata or {})[0])
+        output = Output(kind, data=plain, metadata=described, display_id=display_id)
         layer: Capture | None = self
         while layer is not None:
             layer._keep_bundle(output, size)

@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from typing import Any, Literal, Protocol
 
+from prefect_nb.analysis import redaction
+
 __all__ = [
     "Sink",
     "background",
@@ -30,6 +32,7 @@ __all__ = [
     "install",
     "listening",
     "muted",
+    "release",
     "renamed",
     "stage",
     "uninstall",
@@ -130,6 +133,20 @@ class _Write(_Tap):
     def __init__(self, owner: Any, name: str) -> None:
         super().__init__(owner)
         self.name = name
+        self.held = redaction.Held()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if redaction.active() and args and isinstance(args[0], str):
+            text = self.held.feed(args[0])
+            if text:
+                super().__call__(text, *args[1:], **kwargs)
+            return len(args[0])
+        return super().__call__(*args, **kwargs)
+
+    def release(self) -> None:
+        """Write what was held."""
+        if text := self.held.release():
+            super().__call__(text)
 
     def sink(self) -> Sink | None:
         sink = current.get()
@@ -228,6 +245,14 @@ def listening(present: tuple[Any, ...]) -> int:
         if not isinstance(getattr(stream, "write", None), _Write):
             return 0
     return next(_births)
+
+
+def release() -> None:
+    """Let out what was held because it might have become something that must not be shown."""
+    for stream in (sys.stdout, sys.stderr):
+        tap = getattr(stream, "write", None)
+        if isinstance(tap, _Write):
+            tap.release()
 
 
 def uninstall(shell: Any) -> None:

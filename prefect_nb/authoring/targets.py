@@ -18,6 +18,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from prefect_nb.analysis.reads import digest_file
+from prefect_nb.analysis.redaction import without
 from prefect_nb.authoring.ground import Ground
 from prefect_nb.core.run import Run
 from prefect_nb.core.spec import TaskSpec, VisitId
@@ -108,6 +109,8 @@ def _part(spec: TaskSpec, name: str, form: str, values: Mapping[str, Any]) -> st
         text = format(value, form)
     except (ValueError, TypeError) as error:
         raise UsageError(f"the target of {spec.name} cannot be made of {name}: {error}") from error
+    if without(text) != text:
+        raise UsageError(f"the target of {spec.name} would show a secret in {name}", hint="leave it out of the path")
     if not text or os.sep in text or "\0" in text or len(text) > _LONGEST:
         hint = "pass text that may be a part of a file's name"
         raise UsageError(f"the target of {spec.name} cannot be made of {name} = {text[:60]!r}", hint=hint)

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from prefect_nb.analysis.redaction import names_in
 from prefect_nb.core.retention import Prunes, Sweep, Swept
-from prefect_nb.errors import ResultUnavailable, StoreError
+from prefect_nb.errors import ResultUnavailable, StoreError, Unstorable
 from prefect_nb.protocols import ResultRow, Serializer, Store
 from prefect_nb.results.envelope import Opened, open_envelope, seal
 from prefect_nb.results.serializers import PickleSerializer, PlainSerializer
@@ -84,12 +85,14 @@ class Vault:
         Raises
         ------
         Unstorable
-            Naming the part at fault.
+            Naming the part at fault, or the secret whose value it holds.
         StoreFull, StoreReadOnly, StoreError
             If the file cannot be written.
         """
         serializer = next((s for s in self._serializers if s.can(value)), None) or PickleSerializer(namespace)
-        sealed = seal(serializer.dump(value), codec=serializer.name, context=_CONTEXT, key=self._key)
+        buffers = serializer.dump(value)
+        _refuse_secrets(value, buffers)
+        sealed = seal(buffers, codec=serializer.name, context=_CONTEXT, key=self._key)
         inline: bytes | None = None
         if sealed.size <= INLINE_LIMIT:
             inline = b"".join(sealed.pieces)
@@ -207,3 +210,14 @@ class Vault:
                 damaged=True,
             )
         return opened
+
+
+def _refuse_secrets(value: object, buffers: Sequence[bytes | memoryview]) -> None:
+    """A stored value is read by others and kept for long: one that holds a secret is not stored."""
+    if names := sorted(names_in(*buffers)):
+        raise Unstorable(
+            f"a {type(value).__name__} holds the value of the secret {', '.join(names)}",
+            hint="pass the Secret itself on, and ask it for its value where that is needed",
+            path="",
+            type=type(value).__name__,
+        )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_nb import errors
+from prefect_nb.analysis.redaction import active, redacted, without
 from prefect_nb.core.events import Event
 from prefect_nb.core.retention import Swept
 from prefect_nb.core.spec import VisitId
@@ -92,7 +93,7 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             commit.run,
             [(e.visit.task, e.visit.visit, e.visit.index, e.version, e.token) for e in commit.expect],
             commit.run_owner,
-            [as_json(to_plain(event)) for event in commit.events],
+            [as_json(_event(event)) for event in commit.events],
             run_row,
             [_visit_to_wire(row) for row in commit.visit_rows],
             [
@@ -112,6 +113,22 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
         ) from error
 
 
+_NAMES = frozenset({"code", "digest", "kind", "type", "types"})
+_TEXTS = frozenset({"ask", "error", "form", "message", "note", "parameters", "reason", "value"})
+
+
+def _clean(value: Any) -> Any:
+    """What people said or code told, without the values of secrets; this is where text enters the record."""
+    return redacted(value, keep=_NAMES)
+
+
+def _event(event: Event) -> Mapping[str, Any]:
+    plain = to_plain(event)
+    if not active():
+        return plain
+    return {name: _clean(value) if name in _TEXTS else value for name, value in plain.items()}
+
+
 def _run_to_wire(r: RunRow) -> tuple[Any, ...]:
     return (
         r.run,
@@ -120,11 +137,11 @@ def _run_to_wire(r: RunRow) -> tuple[Any, ...]:
         int(r.live),
         r.state,
         r.type,
-        _text(r.message),
+        _text(without(r.message)),
         r.created_at,
         r.ended_at,
         r.worker,
-        as_json(r.parameters),
+        as_json(_clean(r.parameters)),
         as_json(r.graph),
         r.version,
     )
@@ -145,7 +162,7 @@ def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
         v.kind,
         v.state,
         v.type,
-        _text(v.message),
+        _text(without(v.message)),
         v.version,
         v.token,
         v.attempt,
@@ -162,8 +179,8 @@ def _visit_to_wire(v: VisitRow) -> tuple[Any, ...]:
         v.cached_from,
         v.cached_age_s,
         v.saved_s,
-        _reason_text(v.reason),
-        None if v.error is None else as_json(v.error),
+        _reason_text(_clean(v.reason)),
+        None if v.error is None else as_json(_clean(v.error)),
     )
 
 
@@ -202,8 +219,8 @@ def _entry_to_wire(e: Entry) -> tuple[Any, ...]:
         e.result,
         e.created_at,
         e.cost_s,
-        _canonical(e.manifest) if e.manifest else "[]",
-        as_json(e.parts),
+        _canonical(_clean(e.manifest)) if e.manifest else "[]",
+        as_json(_clean(e.parts)),
         int(e.invalid),
     )
 
@@ -238,7 +255,7 @@ def result_from_wire(row: tuple[Any, ...] | None) -> ResultRow | None:
 
 def _log_to_wire(run: str, chunk: LogChunk) -> tuple[Any, ...]:
     visit = chunk.visit
-    return run, visit.task, visit.visit, visit.index, chunk.attempt, chunk.stream, _text(chunk.text), chunk.at
+    return run, visit.task, visit.visit, visit.index, chunk.attempt, chunk.stream, _text(without(chunk.text)), chunk.at
 
 
 def log_from_wire(row: tuple[Any, ...]) -> LogChunk:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from prefect_nb.analysis.redaction import redacted
 from prefect_nb.core.events import Event
 from prefect_nb.core.retention import Sweep, Swept
 from prefect_nb.errors import StoreError
@@ -180,7 +181,15 @@ class RowStore:
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run; durable on return."""
-        self._ask("signal", signal.run, signal.kind, signal.task, signal.actor, signal.at, codec.as_json(signal.detail))
+        self._ask(
+            "signal",
+            signal.run,
+            signal.kind,
+            signal.task,
+            signal.actor,
+            signal.at,
+            codec.as_json(redacted(signal.detail)),
+        )
 
     def usage(self) -> Usage:
         """Disk use and its bound."""

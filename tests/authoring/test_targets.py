@@ -102,6 +102,24 @@ def test_other_code_makes_another_file() -> None:
     assert read("scaled.json") == 6, "a reused value left the other's file"
 
 
+def test_another_path_is_another_call() -> None:
+    """The path is part of the key, so that a file under a new name is made by the body, not by a guess."""
+
+    def made(target: str) -> str:
+        @task(name="moved", target=target, cache="always")
+        def moved() -> int:
+            return 1
+
+        @flow(name="moving")
+        def moving() -> Any:
+            return moved()
+
+        return ran(moving)[1]
+
+    assert [made("a.json"), made("b.json"), made("b.json")] == ["Success", "Success", "Cached"]
+    assert (read("a.json"), read("b.json")) == (1, 1)
+
+
 def test_two_keys_cannot_claim_one_path() -> None:
     """The second of two different calls with one path fails before anything is overwritten, and names both."""
 
