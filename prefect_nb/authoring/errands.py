@@ -22,6 +22,7 @@ from prefect_nb.analysis.origins import place_of
 from prefect_nb.authoring import context, hidden
 from prefect_nb.authoring.afar import Far, FarTask, Home, source_of
 from prefect_nb.authoring.callbody import Call, Crashed, Overdue
+from prefect_nb.authoring.mouth import revealed
 from prefect_nb.core.effects import Enter, Interrupt
 from prefect_nb.core.run import Run, evolved
 from prefect_nb.core.table import Table
@@ -139,6 +140,8 @@ class Errand:
             self._far.observed = told
         elif kind == "generators":
             hidden.put_back(told)
+        elif kind == "secret":
+            revealed(*told)
         else:
             _log(told)
 
@@ -176,6 +179,8 @@ class _Plain:
         kind, told = pickle.loads(news)  # noqa: S301 - from our own worker
         if kind == "generators":
             hidden.put_back(told)
+        elif kind == "secret":
+            revealed(*told)
         elif kind == "log":
             _log(told)
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
-from prefect_nb.analysis.redaction import redacted
 from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.childflows import ChildFlow, given, hosted
@@ -146,10 +145,6 @@ class Flow(Generic[P, R]):
         """A new run, and what drives it to its end; only a patient one waits there for a person's answer."""
         ground = footing()
         plain, rest = self.parameters.to_plain(values)
-        for name, value in plain.items():
-            if redacted(value) != value:
-                hint = "pass the Secret itself, and ask it for its value in the task that needs it"
-                raise UsageError(f"the parameter {name} of {self.name} holds the value of a secret", hint=hint)
         opening = self._opening(ground, run_id or new_run_id(now()), plain, fresh=True)
         session, _ = open_session(ground.store, opening, now)
         work = FlowRun(ground, session, Former(RunState()), self.workers, body_code=code_digest(self.function.__code__))

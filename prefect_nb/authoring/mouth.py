@@ -13,7 +13,7 @@ from typing import Any
 from prefect_nb.analysis import redaction
 from prefect_nb.authoring import taps
 
-__all__ = ["guard"]
+__all__ = ["guard", "revealed"]
 
 _ECHO = "_original_stdstream_copy"
 
@@ -32,6 +32,12 @@ def guard() -> None:
         # What other programs write is repeated, byte by byte, where the kernel was started: on a server's terminal.
         if getattr(stream, "watch_fd_thread", None) is not None and hasattr(stream, _ECHO):
             setattr(stream, _ECHO, os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC))
+
+
+def revealed(name: str, value: str) -> None:
+    """A secret was asked for its value, here or in a process that works for this one."""
+    redaction.register(name, value)
+    guard()
 
 
 class _Send:

@@ -13,7 +13,8 @@ from datetime import date
 from typing import Any
 
 from prefect_nb.analysis.kinds import ANY, Kind, fit, kind_of
-from prefect_nb.errors import ParameterError
+from prefect_nb.analysis.redaction import redacted
+from prefect_nb.errors import ParameterError, UsageError
 
 __all__ = ["Parameters"]
 
@@ -77,7 +78,13 @@ class Parameters:
         return tuple(args), kwargs
 
     def to_plain(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-        """The values as plain data, and the names of those that plain data cannot hold."""
+        """The values as plain data, and the names of those that plain data cannot hold.
+
+        Raises
+        ------
+        UsageError
+            If one holds the value of a secret, which is not to be kept.
+        """
         plain: dict[str, Any] = {}
         rest: list[str] = []
         for name, value in values.items():
@@ -88,6 +95,9 @@ class Parameters:
                 plain[name] = value.isoformat()
             else:
                 rest.append(name)
+            if redacted(plain.get(name)) != plain.get(name):
+                hint = "pass the Secret itself, and ask it for its value in the task that needs it"
+                raise UsageError(f"the parameter {name} holds the value of a secret", hint=hint)
         return plain, rest
 
     @property
