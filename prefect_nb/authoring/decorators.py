@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
         Whether a body whose outcome is unknown waits for a person instead of being entered again.
     skip_on_upstream_skip : bool
         Whether it is skipped when something upstream was.
+    nout : int
+        How many values it gives, so that in a flow its node can be unpacked: ``train, test = split(rows)``.
     on_state : callable or list of them
         Called as ``handler(task, old, new)`` for each move of a body that runs: into Running, and to its end. The first
         other state that one returns takes the place of `new`: Success (its ``data["result"]`` is the value), Skipped,
@@ -69,6 +71,7 @@ class Options(TypedDict, total=False):
     approve: bool
     once: bool
     skip_on_upstream_skip: bool
+    nout: int
     on_state: Handler | Sequence[Handler]
     on_success: Handler | Sequence[Handler]
     on_failure: Handler | Sequence[Handler]
@@ -132,7 +135,9 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
             approve=bool(options.get("approve", False)) or asked.approve,
             once=bool(options.get("once", False)),
         )
-        return Task(body, spec, asked.judge, handlers(options), executor_name(options.get("executor")))
+        made: Task[..., Any] = Task(body, spec, asked.judge, handlers(options), executor_name(options.get("executor")))
+        made.nout = _count(options["nout"]) if "nout" in options else None
+        return made
 
     return decorate if function is None else decorate(function)
 
@@ -142,6 +147,12 @@ def _limit(timeout: float | int | str) -> float:
     if not limit:
         raise UsageError("a timeout of 0 would stop every body at once", hint="leave timeout out for no limit")
     return limit
+
+
+def _count(nout: object) -> int:
+    if isinstance(nout, bool) or not isinstance(nout, int) or nout < 1:
+        raise UsageError(f"nout must be a whole number, 1 or more, not {nout!r}")
+    return nout
 
 
 def _check(body: object) -> None:

@@ -25,6 +25,7 @@ from prefect_nb.authoring.holdings import Holdings, stored_value
 from prefect_nb.authoring.interrupts import Interrupts
 from prefect_nb.authoring.mapping import Brood, elements_of, upstream_of
 from prefect_nb.authoring.nodes import Broken, Node, Whole, edges, nodes_among
+from prefect_nb.authoring.operations import OPERATIONS
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
 from prefect_nb.core.run import Run, Visit
@@ -114,6 +115,10 @@ class FlowRun:
 
     # --- planning ----------------------------------------------------------------------------------------------------
 
+    def compute(self, operation: str, *values: Any) -> Node:
+        """Plan an operator on nodes; its node."""
+        return self.call(OPERATIONS[operation], values, {})
+
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Plan a call; its node."""
         task.bind(args, kwargs)  # a call that does not fit is told where it stands
@@ -122,7 +127,7 @@ class FlowRun:
         visit = self._named(task)
         seat = Attendance(self, task, visit, (args, kwargs), contextvars.copy_context())
         self._plan([seat], above)
-        return note(Node(self, visit))
+        return note(Node(self, visit, nout=task.nout))
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Plan a map; its node."""
@@ -182,8 +187,8 @@ class FlowRun:
 
     def _take_seat(self, seat: Attendance) -> None:
         with self._lock:
-            self._seats[seat.visit] = seat
             self._quiet.clear()
+            self._seats[seat.visit] = seat
         self.session.sit(seat.visit, seat)
 
     def _named(self, task: Task[..., Any]) -> VisitId:
@@ -306,7 +311,7 @@ class FlowRun:
         if visit.state.name is StateName.SKIPPED:
             return skipped
         if visit.width is not None and visit.state.type in (StateType.COMPLETED, StateType.FAILED):
-            return [self.given(Node(self, child)) for child in _children(visit)]
+            return [self.given(Node(self, child)) for child in visit.children]
         if visit.state.type is StateType.COMPLETED:
             return self._value(visit)
         return error_of(self.session.run, node.visit, self.errors)
@@ -326,13 +331,9 @@ class FlowRun:
         if visit.state.name is StateName.SKIPPED:
             return None
         if visit.width is not None:
-            return [self.outcome(child) for child in _children(visit)]
+            return [self.outcome(child) for child in visit.children]
         if (held := self._values.find(visit.id)) is not None:
             return held[0]
         if not visit.result:
             raise ResultUnavailable(f"the value of {visit.id} was not stored: {visit.note}", hint="run it again")
         return stored_value(self, visit)
-
-
-def _children(of: Visit) -> list[VisitId]:
-    return [VisitId(of.id.task, of.id.visit, index) for index in range(of.width or 0)]

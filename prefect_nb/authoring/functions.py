@@ -110,6 +110,7 @@ class Task(Generic[P, R]):
         self.where = where
         self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
+        self.nout: int | None = None  # how many values it gives, where its author says so
         self.tells_skips = False  # whether a skipped input is told from None
         self.is_async = inspect.iscoroutinefunction(function)
         self._binder = Binder(function)

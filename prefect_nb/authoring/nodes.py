@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dis
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import Enum
 from typing import Any, NoReturn, Protocol
 
@@ -31,6 +31,16 @@ class Plan(Protocol):
     def state_of(self, node: Node) -> State:
         """How it stands."""
 
+    def compute(self, operation: str, *values: Any) -> Node:
+        """A node for an operator, by its name in the module ``operator``, on nodes and values."""
+
+
+def _operator(name: str, *, swapped: bool = False) -> Callable[..., Any]:
+    def method(self: Node, *other: Any) -> Node:
+        return self.plan.compute(name, *((*other, self) if swapped else (self, *other)))
+
+    return method
+
 
 class Node:
     """What a task call inside a flow gives: pass it on, or ask for its :meth:`result`.
@@ -43,14 +53,17 @@ class Node:
         Its visit.
     mapped : bool
         Whether it stands for many children, whose values are its result, as a list.
+    nout : int, optional
+        How many values its task gives; then it can be unpacked.
     """
 
-    __slots__ = ("__weakref__", "mapped", "plan", "visit")
+    __slots__ = ("__weakref__", "mapped", "nout", "plan", "visit")
 
-    def __init__(self, plan: Plan, visit: VisitId, *, mapped: bool = False) -> None:
+    def __init__(self, plan: Plan, visit: VisitId, *, mapped: bool = False, nout: int | None = None) -> None:
         self.plan = plan
         self.visit = visit
         self.mapped = mapped
+        self.nout = nout
 
     @property
     def name(self) -> str:
@@ -80,9 +93,30 @@ class Node:
             task=self.visit.task,
         )
 
-    __bool__ = __str__ = __format__ = __iter__ = __len__ = __contains__ = __getitem__ = _refuse
-    __array__ = __int__ = __float__ = __index__ = __complex__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
-    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = _refuse
+    __bool__ = __str__ = __format__ = __contains__ = _refuse
+    __array__ = __int__ = __float__ = __index__ = __complex__ = _refuse
+
+    def __iter__(self) -> Iterator[Node]:
+        """Unpack it: only where its task says how many values it gives (``@task(nout=2)``)."""
+        return iter([self[index] for index in range(len(self))])
+
+    def __len__(self) -> int:
+        return self._refuse() if self.nout is None else self.nout
+
+    __getitem__ = _operator("getitem")
+    __add__, __radd__ = _operator("add"), _operator("add", swapped=True)
+    __sub__, __rsub__ = _operator("sub"), _operator("sub", swapped=True)
+    __mul__, __rmul__ = _operator("mul"), _operator("mul", swapped=True)
+    __matmul__, __rmatmul__ = _operator("matmul"), _operator("matmul", swapped=True)
+    __truediv__, __rtruediv__ = _operator("truediv"), _operator("truediv", swapped=True)
+    __floordiv__, __rfloordiv__ = _operator("floordiv"), _operator("floordiv", swapped=True)
+    __mod__, __rmod__ = _operator("mod"), _operator("mod", swapped=True)
+    __pow__, __rpow__ = _operator("pow"), _operator("pow", swapped=True)
+    __and__, __rand__ = _operator("and_"), _operator("and_", swapped=True)
+    __or__, __ror__ = _operator("or_"), _operator("or_", swapped=True)
+    __xor__, __rxor__ = _operator("xor"), _operator("xor", swapped=True)
+    __lt__, __le__, __gt__, __ge__ = _operator("lt"), _operator("le"), _operator("gt"), _operator("ge")
+    __neg__, __pos__, __invert__, __abs__ = _operator("neg"), _operator("pos"), _operator("invert"), _operator("abs")
 
     def __eq__(self, other: object) -> bool:
         return True if self is other else self._refuse()

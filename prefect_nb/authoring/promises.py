@@ -15,6 +15,7 @@ from prefect_nb.authoring.mapping import elements_of, flattened
 from prefect_nb.authoring.nodes import Node, Whole, filled
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName
+from prefect_nb.errors import UsageError
 from prefect_nb.executors.threads import ThreadExecutor
 from prefect_nb.wiring import now
 
@@ -58,6 +59,11 @@ class Promise:
     def result_of(self, node: Node) -> Any:
         """Wait for it; its value, or what it raised."""
         return self._future.result()
+
+    def compute(self, operation: str, *values: Any) -> Node:
+        """Outside of a flow there is nothing to plan."""
+        hint = "ask for its value first, with .result()"
+        raise UsageError(f"{self.node.name} is a call that runs by itself, not yet a value", hint=hint)
 
     def state_of(self, node: Node) -> State:
         """Whether it has ended, and how."""

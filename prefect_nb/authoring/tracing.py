@@ -14,6 +14,7 @@ from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.gates import gates_for, note
 from prefect_nb.authoring.mapping import elements_of
 from prefect_nb.authoring.nodes import Node, nodes_among
+from prefect_nb.authoring.operations import OPERATIONS
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName
 from prefect_nb.views.model import EdgeView, NodeView, RunView, ViewModel
@@ -96,7 +97,7 @@ class _Tracer:
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Note a call."""
         task.bind(args, kwargs)
-        return self._noted(task.spec.name, nodes_among((args, kwargs), []), mapped=False)
+        return self._noted(task.spec.name, nodes_among((args, kwargs), []), nout=task.nout)
 
     def map(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Note a map; its elements are left alone."""
@@ -111,7 +112,11 @@ class _Tracer:
         """Nothing has run."""
         return State(StateName.PENDING, 0.0)
 
-    def _noted(self, base: str, above: list[Node], *, mapped: bool) -> Node:
+    def compute(self, operation: str, *values: Any) -> Node:
+        """Note an operator."""
+        return self.call(OPERATIONS[operation], values, {})
+
+    def _noted(self, base: str, above: list[Node], *, mapped: bool = False, nout: int | None = None) -> Node:
         name = base
         while name in self.nodes:
             self._counts[base] += 1
@@ -120,7 +125,7 @@ class _Tracer:
         self.edges += dict.fromkeys((node.name, name) for node in (*above, *gates_for(self, above)))
         if mapped:
             self.mapped.append(name)
-        return note(Node(self, VisitId(name), mapped=mapped))
+        return note(Node(self, VisitId(name), mapped=mapped, nout=nout))
 
 
 def traced(flow: str, body: Callable[[], Any]) -> Graph:

@@ -78,6 +78,11 @@ class Visit:
     ends: Mapping[StateName, int] = field(default_factory=dict)
 
     @property
+    def children(self) -> list[VisitId]:
+        """The ids of a map's children, in order."""
+        return [VisitId(self.id.task, self.id.visit, index) for index in range(self.width or 0)]
+
+    @property
     def open_children(self) -> int:
         """Children of a map that are not final."""
         return (self.width or 0) - sum(self.ends.values())

@@ -100,10 +100,9 @@ USES = {
     "int": int,
     "float": float,
     "index": lambda n: [0][n],
-    "item": lambda n: n[0],
-    "sum": lambda n: n + 1,
+    "unpack": lambda n: (lambda a, b: None)(*n),
     "equal": lambda n: n == 2,
-    "less": lambda n: n < 2,
+    "if": lambda n: 1 if n < 2 else 0,
     "key": lambda n: {n: 1},
 }
 
@@ -121,6 +120,59 @@ def test_a_node_used_as_a_value_says_so(use: str) -> None:
         return node
 
     assert etl() == 2
+
+
+@task(nout=2)
+def halves(x: int) -> tuple[int, int]:
+    return x // 2, x - x // 2
+
+
+OPERATIONS: dict[str, tuple[Any, Any]] = {
+    "add": (lambda n: n + 1, 8),
+    "radd": (lambda n: 1 + n, 8),
+    "rsub": (lambda n: 10 - n, 3),
+    "two nodes": (lambda n: n * n, 49),
+    "chain": (lambda n: (n + 1) / 2 - n**2 // 3 % 5, 3.0),
+    "compare": (lambda n: [n > 6, n <= 6], [True, False]),
+    "logic": (lambda n: (n > 6) & (n < 8) | (n > 100), True),
+    "unary": (lambda n: [-n, ~n, abs(-n), +n], [-7, -8, 7, 7]),
+    "index": (lambda n: halves(n)[1], 4),
+    "key": (lambda n: inc.map([1, n])[-1], 8),
+    "unpacked": (lambda n: (lambda a, b: b - a)(*halves(n)), 1),
+    "sum": (lambda n: sum([n, n, n]), 21),
+}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_operators_and_indexing_make_nodes(name: str) -> None:
+    """Each is a small task, with the value that the operator gives on values."""
+    build, value = OPERATIONS[name]
+
+    @flow
+    def etl() -> Any:
+        return build(inc(6))
+
+    assert etl() == value
+
+
+def test_an_operator_that_fails_is_a_task_that_fails() -> None:
+    """Its error is the operator's own."""
+
+    @flow
+    def etl() -> Any:
+        return inc(1)["key"]
+
+    run = etl.submit()
+    with pytest.raises(TypeError, match="not subscriptable"):
+        run.result()
+    assert run.tasks["getitem"].state.name == "Failed"
+
+
+@pytest.mark.parametrize("nout", [0, "2", True])
+def test_a_count_of_values_that_is_none_is_refused(nout: Any) -> None:
+    """At once."""
+    with pytest.raises(UsageError, match="nout must be a whole number"):
+        task(nout=nout)(lambda: None)
 
 
 def test_an_array_of_a_node_says_so_too() -> None:
