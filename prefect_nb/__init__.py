@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prefect_nb.authoring import signals, triggers
     from prefect_nb.authoring.branches import case, merge, switch
+    from prefect_nb.authoring.building import Flow
     from prefect_nb.authoring.context import context
     from prefect_nb.authoring.decorators import task
-    from prefect_nb.authoring.flows import Flow, flow, resume
+    from prefect_nb.authoring.flows import flow, resume
     from prefect_nb.authoring.nodes import flatten, unmapped
     from prefect_nb.authoring.secret import Secret
     from prefect_nb.core.policy import Cache, Retry
@@ -46,7 +47,7 @@ __all__ = [
 
 _HOMES = {
     "Cache": "prefect_nb.core.policy",
-    "Flow": "prefect_nb.authoring.flows",
+    "Flow": "prefect_nb.authoring.building",
     "PrefectNBError": "prefect_nb.errors",
     "Retry": "prefect_nb.core.policy",
     "Secret": "prefect_nb.authoring.secret",

@@ -1,4 +1,4 @@
-"""Branches that are open in the body of a flow: what is called inside one waits for its gate, and is skipped with it.
+"""What the calls in a block of a flow's body wait for, though they are not given it: a branch's gate, or any nodes.
 
 Knows nodes and a context variable; not what a gate decides.
 """
@@ -17,18 +17,18 @@ __all__ = ["gates_for", "inside", "note"]
 
 
 @dataclass(slots=True)
-class _Branch:
-    gate: Node
+class _Block:
+    gates: tuple[Node, ...]
     inside: set[VisitId] = field(default_factory=set)
 
 
-_open: ContextVar[tuple[_Branch, ...]] = ContextVar("prefect_nb_branches", default=())
+_open: ContextVar[tuple[_Block, ...]] = ContextVar("prefect_nb_gates", default=())
 
 
 @contextmanager
-def inside(gate: Node) -> Iterator[None]:
-    """Let what is called here depend on a gate."""
-    reset = _open.set((*_open.get(), _Branch(gate)))
+def inside(*gates: Node) -> Iterator[None]:
+    """Let what is called here wait for these; what depends on such a call does so by it."""
+    reset = _open.set((*_open.get(), _Block(gates)))
     try:
         yield
     finally:
@@ -36,16 +36,16 @@ def inside(gate: Node) -> Iterator[None]:
 
 
 def gates_for(plan: Plan, above: Sequence[Node]) -> list[Node]:
-    """The gates that a call has to wait for: of each open branch, unless something upstream stands in it already."""
-    branches = _open.get()
-    if not branches:
+    """The gates that a call has to wait for: of each open block, unless something upstream stands in it already."""
+    blocks = _open.get()
+    if not blocks:
         return []
     visits = {node.visit for node in above}
-    return [b.gate for b in branches if b.gate.plan is plan and not visits & b.inside]
+    return [gate for block in blocks if not visits & block.inside for gate in block.gates if gate.plan is plan]
 
 
 def note(node: Node) -> Node:
-    """A node was made: it stands in every open branch."""
-    for branch in _open.get():
-        branch.inside.add(node.visit)
+    """A node was made: it stands in every open block."""
+    for block in _open.get():
+        block.inside.add(node.visit)
     return node

@@ -10,7 +10,7 @@ import dis
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State
@@ -40,6 +40,14 @@ def _operator(name: str, *, swapped: bool = False) -> Callable[..., Any]:
         return self.plan.compute(name, *((*other, self) if swapped else (self, *other)))
 
     return method
+
+
+@runtime_checkable
+class Draft(Protocol):
+    """A plan that can still be changed: a flow that is being built."""
+
+    def link(self, upstream: Node, downstream: Node) -> None:
+        """Let one call wait for another."""
 
 
 class Node:
@@ -78,6 +86,25 @@ class Node:
     def result(self) -> Any:
         """Wait for it; its value (None if it was skipped), or what its body raised."""
         return self.plan.result_of(self)
+
+    def set_upstream(self, *nodes: Node) -> None:
+        """Let it wait for others without being given their values: in a flow that is built with ``with Flow(...)``.
+
+        Raises
+        ------
+        UsageError
+            In the body of a flow, where its call is under way.
+        """
+        if not isinstance(self.plan, Draft):
+            hint = f"say it in the call: {self.visit.task}(…, upstream_tasks=[…])"
+            raise UsageError(f"{self.visit.task} was planned already", hint=hint, task=self.visit.task)
+        for node in nodes:
+            self.plan.link(node, self)
+
+    def set_downstream(self, *nodes: Node) -> None:
+        """Let others wait for it; see :meth:`set_upstream`."""
+        for node in nodes:
+            node.set_upstream(self)
 
     def __repr__(self) -> str:
         return f"<node {self.visit.task}>"
