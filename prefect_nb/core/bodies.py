@@ -22,7 +22,10 @@ def _entered(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     started = event.at if visit.started_at is None else visit.started_at
-    message = f"attempt {visit.attempt}/{visit.attempts}" if visit.attempts > 1 else ""
+    tried = [f"iteration {visit.loop + 1}"] if visit.loop else []
+    if visit.attempts > visit.spent + 1:
+        tried.append(f"attempt {visit.attempt - visit.spent}/{visit.attempts - visit.spent}")
+    message = ", ".join(tried)
     running = moved_to(visit, N.RUNNING, event, message, started_at=started)
     if visit.spec.timeout is None:
         return running, ()
@@ -62,7 +65,7 @@ def _raised(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
         return visit, ()
     error, retry = event.error, visit.spec.retry
     summary = f"{error.type}: {error.message}".splitlines()[0][:200] if error.message else error.type
-    counted = visit.attempt - visit.asked - visit.crashes
+    counted = visit.attempt - visit.asked - visit.crashes - visit.spent
     if event.retryable and retry.allows(counted, error.types):
         due = event.at + retry.wait(counted, f"{run.id}/{visit.id}")
         data = {"due": due, "next_attempt": visit.attempt + 1}
@@ -143,9 +146,21 @@ def _deferred(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     return waiting, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", event.due))
 
 
+def _looped(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    """Each iteration has the attempts that the policy grants; a retry enters the one that failed."""
+    assert isinstance(event, ev.BodyLooped)
+    if event.token != visit.token:
+        return visit, ()
+    loop, spent = visit.loop + 1, visit.attempt - visit.asked - visit.crashes
+    told = f"iteration {loop} done" + (f": {event.message}" if event.message else "")
+    data = {"due": event.at, "iteration": loop}
+    looped = moved_to(visit, N.LOOPED, event, told, data, loop=loop, loop_result=event.result, spent=spent, error=None)
+    return looped, (ClearTimer(visit.id), SetTimer(visit.id, visit.token, "retry", event.at))
+
+
 def _gave_up_while_cancelling(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     """The body wanted to wait, but it had been asked to stop."""
-    assert isinstance(event, ev.BodyPaused | ev.BodyDeferred)
+    assert isinstance(event, ev.BodyPaused | ev.BodyDeferred | ev.BodyLooped)
     if event.token != visit.token:
         return visit, ()
     return moved_to(visit, N.CANCELLED, event, visit.state.message), ()
@@ -167,15 +182,17 @@ BODY_MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.PENDING, ev.BodyRaised): _never_began,
     (N.RUNNING, ev.BodyPaused): _paused,
     (N.RUNNING, ev.BodyDeferred): _deferred,
+    (N.RUNNING, ev.BodyLooped): _looped,
     (N.CANCELLING, ev.BodyRaised): _raised_while_cancelling,
     (N.CANCELLING, ev.BodyCrashed): _crashed_while_cancelling,
     (N.CANCELLING, ev.BodyPaused): _gave_up_while_cancelling,
     (N.CANCELLING, ev.BodyDeferred): _gave_up_while_cancelling,
+    (N.CANCELLING, ev.BodyLooped): _gave_up_while_cancelling,
     (N.SUBMITTED, ev.BodyCancelled): _stopped,
     **{(name, ev.BodyReturned): _returned for name in _CAN_END},
     **{(name, ev.BodySkipped): _skipped for name in _CAN_END},
     **{(name, ev.BodyCancelled): _stopped for name in _CAN_END},
-    **{(name, end): _late for name in (N.RETRYING, N.PAUSED, N.RESUMING) for end in ev.BODY_ENDS},
+    **{(name, end): _late for name in (N.RETRYING, N.LOOPED, N.PAUSED, N.RESUMING) for end in ev.BODY_ENDS},
     **{(N.SUBMITTED, end): _late for end in ev.BODY_ENDS if end is not ev.BodyCancelled},
 }
 """(state, what the body answered) -> the move."""

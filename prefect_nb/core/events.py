@@ -20,6 +20,7 @@ __all__ = [
     "BodyDeferred",
     "BodyEnd",
     "BodyEntered",
+    "BodyLooped",
     "BodyPaused",
     "BodyRaised",
     "BodyReturned",
@@ -242,6 +243,14 @@ class BodyDeferred(BodyEnd):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BodyLooped(BodyEnd):
+    """The body ended one iteration and asked for the next, which is given what is stored at `result`."""
+
+    result: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class BodyCrashed(BodyEnd):
     """The process that ran this body alone vanished; `code` is how it ended, negative: by that signal."""
 
@@ -323,6 +332,7 @@ BODY_ENDS: tuple[type[BodyEnd], ...] = (
     BodyCancelled,
     BodyPaused,
     BodyDeferred,
+    BodyLooped,
     BodyCrashed,
 )
 """What a body can answer in the end."""

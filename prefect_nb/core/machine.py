@@ -36,7 +36,7 @@ __all__ = ["step"]
 
 N = StateName
 Step = tuple[Run, tuple[Effect, ...]]
-_WITH_BODY = (N.SUBMITTED, N.RUNNING, N.LOOPED, N.MAPPED, N.CANCELLING)
+_WITH_BODY = (N.SUBMITTED, N.RUNNING, N.MAPPED, N.CANCELLING)
 _RESTING = frozenset((N.PAUSED, N.SUSPENDED))
 _WAITS = _RESTING | {N.MAPPED}
 _NEW = Visit(VisitId(""), TaskSpec(""), State(N.PENDING, 0.0), 0.0)  # changed into each new one: a copy is cheaper
@@ -301,7 +301,7 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
             orders += pause_timers(visit)
         elif visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
             orders += _judge(run, visit, event)[1]
-        elif visit.state.name is N.RETRYING and same:
+        elif visit.state.name in (N.RETRYING, N.LOOPED) and same:
             orders.append(SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]))
     return run, tuple(orders)
 

@@ -90,7 +90,7 @@ def _timer(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.TimerFired)
     if event.token != visit.token:
         return visit, ()
-    if event.kind == "retry" and visit.state.name is N.RETRYING and not run.closed:
+    if event.kind == "retry" and visit.state.name in (N.RETRYING, N.LOOPED) and not run.closed:
         return _grant(visit, event, visit.key, visit.reason)
     if event.kind == "timeout" and visit.state.name is N.RUNNING:
         return visit, (Interrupt(visit.id, visit.token, "timeout"),)
@@ -157,6 +157,7 @@ TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
     ev.BodyCancelled,
     ev.BodyPaused,
     ev.BodyDeferred,
+    ev.BodyLooped,
     ev.BodyCrashed,
     ev.VisitApproved,
     ev.TriggerJudged,
@@ -169,7 +170,7 @@ TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
     ev.TaskInvalidated,
     ev.WorkerLost,
 )
-_WAITING = (N.PENDING, N.SCHEDULED, N.LATE, N.RETRYING, N.RESUMING, N.QUEUED, N.PAUSED, N.SUSPENDED)
+_WAITING = (N.PENDING, N.SCHEDULED, N.LATE, N.RETRYING, N.LOOPED, N.RESUMING, N.QUEUED, N.PAUSED, N.SUSPENDED)
 
 MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     **BODY_MOVES,

@@ -40,6 +40,9 @@ class Visit:
     person said to let it go on. `width` counts the children of a map (None: it is none), `sealed` says that no more
     will come, `ends` counts how they ended.
 
+    `loop` counts the iterations that ended with the wish for another, `loop_result` is where what they hand on is
+    stored, `spent` counts the attempts that they took.
+
     `like` stands for the key when the run is resumed in another process.
 
     `unmet` counts what is upstream and not final yet. It and a map's counts follow from other visits, so counting is no
@@ -72,6 +75,9 @@ class Visit:
     judged: bool = False
     asked: int = 0
     crashes: int = 0
+    loop: int = 0
+    loop_result: str = ""
+    spent: int = 0
     approval: Mapping[str, Any] | None = None
     width: int | None = None
     sealed: bool = False
@@ -90,7 +96,7 @@ class Visit:
     @property
     def attempts(self) -> int:
         """Attempts that it may take: what its policy grants, what its body asked for, and what crashes took."""
-        return self.spec.retry.attempts + self.asked + self.crashes
+        return self.spec.retry.attempts + self.asked + self.crashes + self.spent
 
     @property
     def duration_s(self) -> float | None:

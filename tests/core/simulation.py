@@ -178,6 +178,8 @@ def end_of_body(kind: type[ev.TaskEvent], visit: VisitId, token: int, at: float 
         return ev.BodyRaised(at=at, visit=visit, token=token, error=TIMEOUT if n % 2 else ERROR)
     if kind is ev.BodyDeferred:
         return ev.BodyDeferred(at=at, visit=visit, token=token, due=at + 3)
+    if kind is ev.BodyLooped:
+        return ev.BodyLooped(at=at, visit=visit, token=token, result=f"part {n}")
     if kind is ev.BodyPaused:
         times = {"until": at + 5.0} if n % 3 == 1 else {"limit": at + 5.0} if n % 3 == 2 else {}
         return ev.BodyPaused(at=at, visit=visit, token=token, message="look", form={"ok": "bool"}, **times)

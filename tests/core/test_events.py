@@ -49,6 +49,7 @@ EVENTS = [
     ev.BodyCancelled(at=1.0, visit=A, token=1, message="by ann"),
     ev.BodyPaused(at=1.0, visit=A, token=1, message="look", until=9.5, limit=10.0, form={"ok": "bool"}),
     ev.BodyDeferred(at=1.0, visit=A, token=1, due=9.0, message="not yet"),
+    ev.BodyLooped(at=1.0, visit=A, token=1, result="abc", message="page 1"),
     ev.VisitApproved(at=1.0, visit=A, actor="ann", note="fine", value={"ok": True}),
     ev.TriggerJudged(at=1.0, visit=A, passed=False, message="no"),
     ev.MapOpened(at=1.0, visit=A),

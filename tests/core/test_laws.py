@@ -99,13 +99,13 @@ def every_story_can_end(story: Story) -> None:
 
 @law
 def attempts_stay_within_the_policy(story: Story) -> None:
-    """A body is entered once per attempt and once after each pause; attempts are 1 + retries + asked for + crashed."""
+    """A body is entered once per attempt and once after each pause; attempts are those of each iteration, and more."""
     enters = Counter(e.visit for one in story.steps for e in one.effects if isinstance(e, ef.Enter))
     asked = Counter(_moved_by(story, ev.BodyDeferred))
     goes_on = Counter(v for v, life in lives(story).items() for a, b in pairwise(life) if _goes_on(a, b))
     for visit in story.run.visits.values():
         assert visit.asked == asked[visit.id]
-        most = visit.spec.retry.attempts + visit.asked + visit.crashes
+        most = visit.spec.retry.attempts * (visit.loop + 1) + visit.asked + visit.crashes
         assert enters[visit.id] - goes_on[visit.id] == visit.attempt <= most
 
 
@@ -116,9 +116,22 @@ def a_crash_uses_up_its_own_budget(story: Story) -> None:
     for visit in story.run.visits.values():
         retry = visit.spec.retry
         assert visit.crashes == crashed[visit.id] <= (0 if visit.spec.once else retry.crashes) + 1
-        assert failed[visit.id] <= retry.count + 1
+        assert failed[visit.id] <= (retry.count + 1) * (visit.loop + 1)
         if visit.state.name is N.FAILED and not retry.on and visit.width is None and visit.token:
-            assert failed[visit.id] == retry.count + 1, "a crash took a retry away"
+            last = failures_of_the_last_iteration(story, visit.id)
+            assert last == retry.count + 1, "a crash or an earlier iteration took a retry away"
+
+
+def failures_of_the_last_iteration(story: Story, visit: VisitId) -> int:
+    """How often its body raised since it asked for another iteration."""
+    count, loop = 0, 0
+    for one in story.steps:
+        if isinstance(one.event, ev.TaskEvent) and one.event.visit == visit and visit in one.before.visits:
+            old, new = one.before.visits[visit], one.after.visits[visit]
+            if new.loop > loop:
+                count, loop = 0, new.loop
+            count += isinstance(one.event, ev.BodyRaised) and old is not new and new.state.name is not N.CANCELLED
+    return count
 
 
 def _goes_on(before: Visit, after: Visit) -> bool:
@@ -149,7 +162,7 @@ def tokens_grow_and_every_entry_meets_one_end(story: Story) -> None:
             under = [v.state.name for v in life if v.token == token]
             with_body = [name in WITH_BODY for name in under]
             assert with_body == sorted(with_body, reverse=True)  # a body, and then none: it ends once
-            assert token == granted[-1] or under[-1] in (N.RETRYING, N.RESUMING)
+            assert token == granted[-1] or under[-1] in (N.RETRYING, N.LOOPED, N.RESUMING)
 
 
 @law

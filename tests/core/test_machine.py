@@ -78,6 +78,16 @@ def crashed(token: int = 1) -> ev.BodyCrashed:
     return ev.BodyCrashed(at=4.0, visit=A, token=token, message="signal 11", code=-11)
 
 
+def loops(token: int = 1) -> ev.BodyLooped:
+    """The body asks for another iteration."""
+    return ev.BodyLooped(at=9.0, visit=A, token=token, result="part")
+
+
+def again(token: int) -> tuple[ev.TaskEvent, ...]:
+    """The timer fires and the body is entered once more."""
+    return fired("retry", token - 1), entered(A, token)
+
+
 RETRYING = (*running(), raised())
 REUSED = ev.ResultReused(at=2.0, visit=A, key="k", result="res", reason=WHY, source_run="r0", age_s=60.0, saved_s=9.0)
 LOST = ev.WorkerLost(at=6.0, visit=A, last_seen=5.5)
@@ -90,6 +100,7 @@ YES = ev.VisitApproved(at=8.0, visit=A, actor="ann", note="fine", value={"ok": T
 APPROVED = (*PAUSED, YES)
 PAUSES = ev.BodyPaused(at=9.0, visit=A, token=1, message="look", form={"ok": "bool"})
 WAITS = ev.BodyPaused(at=9.0, visit=A, token=1, until=14.0, limit=12.0)
+LOOPS = loops()
 LATER = ev.BodyDeferred(at=9.0, visit=A, token=1, due=12.0)
 CRASHED_ONCE = (*running(), crashed(), fired("retry"))
 ASKED_ELSE = ev.KeyResolved(at=2.0, visit=A, key="k", reason=WHY, ask="its outcome is unknown")
@@ -181,6 +192,23 @@ CASES = [
         "Retrying",
         [ClearTimer(A), SetTimer(A, 2, "retry", 14.0)],
     ),
+    ("ends an iteration", [PLAIN, *running(), LOOPS], "Looped", [ClearTimer(A), SetTimer(A, 1, "retry", 9.0)]),
+    ("begins the next iteration", [PLAIN, *running(), LOOPS, fired("retry")], "Submitted", [Enter(A, 2, 2)]),
+    (
+        "an iteration has all its retries",
+        [TWICE, *RETRYING, fired("retry"), entered(A, 2), loops(2), fired("retry", 2), entered(A, 3), raised(A, 3)],
+        "Retrying",
+        [ClearTimer(A), SetTimer(A, 3, "retry", 14.0)],
+    ),
+    (
+        "and no more than those",
+        [TWICE, *running(), LOOPS, *again(2), raised(A, 2), fired("retry", 2), entered(A, 3), raised(A, 3)],
+        "Failed",
+        END,
+    ),
+    ("cancelled between two iterations", [PLAIN, *running(), LOOPS, cancel()], "Cancelled", END),
+    ("its kernel dies between two iterations", [PLAIN, *running(), LOOPS, LOST], "Looped", []),
+    ("loops while it is stopped", [PLAIN, *running(), cancel(), LOOPS], "Cancelled", END),
     ("asks for a retry while it is stopped", [PLAIN, *running(), cancel(), LATER], "Cancelled", END),
 ]
 
@@ -212,6 +240,8 @@ def _sample(kind: type[ev.TaskEvent], token: int) -> list[ev.TaskEvent]:
             return [raised(token=token), raised(token=token, error=TIMEOUT)]
         case "TimerFired":
             return [fired(kind, token) for kind in ("retry", "timeout", "resume", "pause")]
+        case "BodyLooped":
+            return [ev.BodyLooped(at=9.0, visit=A, token=token, result="part")]
         case "BodyDeferred":
             return [ev.BodyDeferred(at=9.0, visit=A, token=token, due=12.0)]
         case "TriggerJudged":
