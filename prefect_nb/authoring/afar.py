@@ -259,7 +259,7 @@ def _same_modules(home: Home) -> None:
         if module is None:
             continue
         if not source or source_of(module) != source:
-            raise Unfit(f"{name} was edited since it was imported where the task is called; import it anew there")
+            raise Unfit(f"{name} was edited since it was imported where the task is called")
         for variable, data in home.data.get(name, {}).items():
             if _pickled(getattr(module, variable, None)) != data:  # an equal one stays: others may hold it
                 setattr(module, variable, pickle.loads(data))  # noqa: S301 - from our own caller

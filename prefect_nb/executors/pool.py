@@ -121,7 +121,7 @@ class Pool:
         atexit.register(self.close)
 
     def take(self, *, fresh: bool = False) -> WorkerProcess:
-        """A worker, started now if none is idle or a `fresh` one is wanted.
+        """A worker, started now if none is idle or a `fresh` one is wanted; an idle one may have died meanwhile.
 
         Raises
         ------
@@ -129,12 +129,10 @@ class Pool:
             If the system cannot start one.
         """
         with self._lock:
-            while self._idle and not fresh:
+            if self._idle and not fresh:
                 worker = self._idle.pop()
-                if not worker.ended():
-                    worker.used = True
-                    return worker
-                self._bury(worker)
+                worker.used = True
+                return worker
         with unseen():  # that it starts processes says nothing about the body
             worker = WorkerProcess()
         with self._lock, unseen():

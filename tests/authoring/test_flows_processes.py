@@ -403,6 +403,33 @@ def test_what_bodies_say_is_theirs_in_order_and_at_once() -> None:
     assert early == run.tasks["talks"].logs()
 
 
+def test_records_reach_the_handlers_at_home(caplog: pytest.LogCaptureFixture) -> None:
+    """Loggers have the levels that they have at home, and their records go to the handlers there, once."""
+
+    @task(executor="processes")
+    def logs() -> None:
+        import logging
+
+        mine = logging.getLogger("mine")
+        mine.debug("not wanted")
+        try:
+            raise ValueError("inner")
+        except ValueError:
+            mine.exception("number %d", 5)
+        logging.getLogger("other").info("not wanted")
+
+    @flow
+    def etl() -> Any:
+        return logs()
+
+    with caplog.at_level("INFO", "mine"):
+        etl()
+    mine = [r for r in caplog.records if r.name in ("mine", "other")]
+    assert [(r.name, r.levelname) for r in mine] == [("mine", "ERROR")]
+    assert mine[0].getMessage().startswith("number 5")
+    assert "ValueError: inner" in mine[0].getMessage()
+
+
 def test_an_error_has_the_lines_of_the_body() -> None:
     """It is raised by its type with the user's line, is retried by its type, and is on record so."""
 
@@ -591,7 +618,7 @@ def test_local_modules_are_what_they_are_at_home(module: Any) -> None:
     assert etl()[0] == 7, "a worker that has the old code is replaced"
     path.write_text(RULES.replace("x * LIMIT", "x * LIMIT + 2"))
     processes()._pool.close()
-    with pytest.raises(Exception, match="house_rules was edited since it was imported"):
+    with pytest.raises(UsageError, match="house_rules was edited since it was imported"):
         etl()
 
 
