@@ -114,7 +114,8 @@ class Far:
     home : Home
         The surroundings.
     frame : tuple, optional
-        What the context answers from: the run, the visit, the attempt, the task's name, whether it is mapped.
+        What the context answers from: the run, the visit, the attempt, the task's name, whether it is mapped,
+        the iteration and what the one before handed on.
     watch : tuple, optional
         What is observed: paths to ignore, environment variables that the body reads.
     """
@@ -122,7 +123,7 @@ class Far:
     body: bytes
     buffers: Sequence[Any]
     home: Home
-    frame: tuple[Run, VisitId, int, str, bool] | None = None
+    frame: tuple[Run, VisitId, int, str, bool, int, Any] | None = None
     watch: tuple[tuple[Any, ...], frozenset[str]] | None = None
 
     def __call__(self) -> Any:
@@ -277,8 +278,8 @@ def _called(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping
     return asyncio.run(value) if isinstance(value, types.CoroutineType) else value
 
 
-def _frame(run: Run, visit: VisitId, attempt: int, task: str, mapped: bool) -> context.Frame:
-    return context.Frame(cast(Any, _Engine(run)), visit, attempt, task, mapped)
+def _frame(run: Run, visit: VisitId, *known: Any) -> context.Frame:
+    return context.Frame(cast(Any, _Engine(run)), visit, *known)
 
 
 class _Engine:

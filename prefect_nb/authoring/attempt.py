@@ -21,6 +21,7 @@ from prefect_nb.authoring.company import Company
 from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.lookups import Lookups
+from prefect_nb.authoring.loops import iteration, kept
 from prefect_nb.authoring.outputs import Output
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.transaction import Transaction
@@ -28,7 +29,8 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Interrupt
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
-from prefect_nb.errors import TaskTimeout
+from prefect_nb.engine.session import Attachments
+from prefect_nb.errors import PrefectNBError, TaskTimeout
 from prefect_nb.protocols import LogChunk
 from prefect_nb.wiring import now
 
@@ -102,7 +104,8 @@ async def attempt(
         session.log(LogChunk(visit, number, stream, text, now()))
 
     observer = Observer(ignore=(flow.place.folder,), environment=verdict.environment)
-    frame = context.Frame(session, visit, number, visit.task)
+    turn = iteration(flow, visit)
+    frame = context.Frame(session, visit, number, visit.task, False, turn.number, turn.handed_on)
     with context.inside(frame), Capture(shell, on_text=log) as capture, observer, Company() as company:
         end = await body.run(shell.user_ns, flow.interrupts, permit, view)
         if isinstance(end.error, signals.Success):
@@ -135,6 +138,16 @@ def interrupter(flow: Ground, permit: int) -> Callable[[Interrupt], None]:
         flow.interrupts.request(permit, "timeout" if order.why == "timeout" else "cancel")
 
     return interrupt
+
+
+def handing_on(flow: LiveFlow, end: End) -> tuple[End, Attachments]:
+    """The end, and what an iteration hands on to the next; what cannot be stored is a failure."""
+    if not isinstance(end.error, signals.Loop):
+        return end, Attachments()
+    try:
+        return end, kept(flow, end.error)
+    except PrefectNBError as error:
+        return End("raised", error, end.traceback, end.why), Attachments()
 
 
 def tell_failure(visit: Visit) -> None:

@@ -228,7 +228,7 @@ class Attendance(Desk):
         if asks or (self._past.due or 0.0) > now():
             house.session.post(*self._waiting_on(call, finding.reason))
             return
-        if spec.approve or spec.once:
+        if spec.approve or spec.once or resolved.loop:
             house.session.post(resolved)
             return
         order = Enter(self.visit, token=1, attempt=1)
@@ -240,7 +240,9 @@ class Attendance(Desk):
         self._run(call, order)
 
     def _resolved(self, call: Call, reason: Reason, *, ask: str = "") -> ev.KeyResolved:
-        return ev.KeyResolved(at=now(), visit=self.visit, key=call.keyed.key, reason=reason, ask=ask, like=self._like)
+        key, (loop, handed_on) = call.keyed.key, self._past.iterations
+        more: dict[str, Any] = {"ask": ask, "like": self._like, "loop": loop, "loop_result": handed_on}
+        return ev.KeyResolved(at=now(), visit=self.visit, key=key, reason=reason, **more)
 
     def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
         """The events that put the visit where an equal one waited before the run was resumed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,14 +16,14 @@ from typing import Any, Self
 
 from prefect_nb.analysis.purity import Verdict
 from prefect_nb.analysis.reads import Observer
-from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring import context, hidden, signals
 from prefect_nb.authoring.afar import Elsewhere
-from prefect_nb.authoring.callkeys import Arguments
+from prefect_nb.authoring.callkeys import Arguments, changed_argument
 from prefect_nb.authoring.capture import Capture
 from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Entered, Handlers
 from prefect_nb.authoring.keys import Keyed
+from prefect_nb.authoring.loops import iteration, kept
 from prefect_nb.authoring.outputs import to_plain
 from prefect_nb.authoring.targets import Product, made
 from prefect_nb.authoring.tracebacks import error_info
@@ -31,7 +31,7 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.session import Attachments
-from prefect_nb.errors import PrefectNBError, TaskCrashed, Unhashable
+from prefect_nb.errors import PrefectNBError, TaskCrashed
 from prefect_nb.executors.stopping import BodyStopped
 from prefect_nb.protocols import Entry, LogChunk, ResultRow
 from prefect_nb.wiring import now
@@ -188,7 +188,7 @@ class _Watch:
             session.log(LogChunk(call.visit, order.attempt, stream, text, now()))
 
         self.capture = Capture(ground.shell, on_text=log)
-        self.frame = context.Frame(session, call.visit, order.attempt, call.spec.name, call.mapped)
+        self.frame = _frame(call, order)
         self.cost = 0.0
         self._started = time.perf_counter()
         self._exit = ExitStack()
@@ -205,6 +205,13 @@ class _Watch:
         self._exit.__exit__(*exc)
 
 
+def _frame(call: Call, order: Enter) -> context.Frame:
+    """What the context answers from."""
+    turn = iteration(call.ground, call.visit)
+    where = (call.ground.session, call.visit, order.attempt, call.spec.name, call.mapped)
+    return context.Frame(*where, turn.number, turn.handed_on)
+
+
 def _entry(call: Call, order: Enter) -> Entered:
     """The entry, as state handlers hear of it."""
 
@@ -217,6 +224,12 @@ def _entry(call: Call, order: Enter) -> Entered:
 def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseException | None) -> Ended:
     if order.token in call.void:
         return _refused(call, order)
+    attachments = Attachments()
+    if isinstance(error, signals.Loop):
+        try:
+            attachments = kept(call.ground, error)
+        except PrefectNBError as raised:
+            error = raised
     if call.handlers:
         end = None if error is None else _end(call, order, error)
         value, error = call.handlers.ended(_entry(call, order), (value, error), end)
@@ -228,7 +241,7 @@ def _ended(call: Call, order: Enter, watch: _Watch, value: Any, error: BaseExcep
             error = raised
     if error is None:
         return _ended_well(call, order, watch, (value, file))
-    call.ground.session.post(_end(call, order, error))
+    call.ground.session.post(_end(call, order, error), attachments=attachments)
     return Ended(error=error.error if isinstance(error, Stopped | Overdue | Crashed) else error)
 
 
@@ -307,23 +320,6 @@ def _record(call: Call, stored: dict[str, Any], watch: _Watch) -> tuple[str, str
         parts=keyed.parts,
     )
     return "", address, Attachments(results=(row,), entries=(entry,))
-
-
-def changed_argument(keyed: Keyed, bound: Arguments) -> str:
-    """An argument that the body changed in place, which a reused result would not do."""
-    before: Mapping[str, str] | None = None
-    for name, value in bound.named.items():
-        if is_immutable(value):
-            continue
-        if before is None:
-            before = {name: digest for kind, name, digest in keyed.parts if kind == "input"}
-        try:
-            same = fingerprint(value) == before.get(name)
-        except Unhashable:
-            same = False
-        if not same:
-            return f"it changes its argument {name}"
-    return ""
 
 
 def _manifest(call: Call, watch: _Watch) -> tuple[dict[str, Any], ...]:

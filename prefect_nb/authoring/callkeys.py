@@ -12,11 +12,11 @@ from typing import Any
 
 from blake3 import blake3
 
-from prefect_nb.analysis.values import fingerprint
+from prefect_nb.analysis.values import fingerprint, is_immutable
 from prefect_nb.authoring.keys import Keyed, combine, framed
 from prefect_nb.errors import Unhashable
 
-__all__ = ["Arguments", "Binder", "Stem"]
+__all__ = ["Arguments", "Binder", "Stem", "changed_argument"]
 
 _PLAIN = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
 
@@ -86,3 +86,20 @@ class Stem:
         hasher = self._hasher.copy()
         hasher.update(b"".join(map(framed, rows)))
         return Keyed("b3-" + hasher.hexdigest(length=20), self.code_key, (*self._parts, *rows), "")
+
+
+def changed_argument(keyed: Keyed, bound: Arguments) -> str:
+    """An argument that the body changed in place, which a reused result would not do."""
+    before: Mapping[str, str] | None = None
+    for name, value in bound.named.items():
+        if is_immutable(value):
+            continue
+        if before is None:
+            before = {name: digest for kind, name, digest in keyed.parts if kind == "input"}
+        try:
+            same = fingerprint(value) == before.get(name)
+        except Unhashable:
+            same = False
+        if not same:
+            return f"it changes its argument {name}"
+    return ""

@@ -51,6 +51,10 @@ class Frame:
         The task's own name.
     mapped : bool
         Whether the visit is an element of a map, so that its index means something to its author.
+    iteration : int
+        Which iteration of the body this is, from 1.
+    handed_on : Any
+        What the iteration before handed on.
     """
 
     session: Session
@@ -58,6 +62,8 @@ class Frame:
     attempt: int
     task: str
     mapped: bool = False
+    iteration: int = 1
+    handed_on: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +117,16 @@ class Context:
         """The element's number, from 0; None in a task that is not mapped."""
         frame = _asked("map_index")
         return frame.visit.index if frame.mapped else None
+
+    @property
+    def loop_result(self) -> Any:
+        """What the iteration before handed on with ``signals.loop``; None in the first."""
+        return _asked("loop_result").handed_on
+
+    @property
+    def loop_count(self) -> int:
+        """Which iteration of the body this is, from 1."""
+        return _asked("loop_count").iteration
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -15,10 +15,10 @@ from typing import Any
 from prefect_nb.authoring import context, hidden
 from prefect_nb.authoring.callbody import Call, Crashed, Overdue
 from prefect_nb.authoring.letters import Letter
+from prefect_nb.authoring.loops import iteration
 from prefect_nb.authoring.mouth import revealed
 from prefect_nb.core.effects import Enter, Interrupt
-from prefect_nb.core.run import Run, evolved
-from prefect_nb.core.table import Table
+from prefect_nb.core.run import excerpt
 from prefect_nb.errors import TaskCrashed, TaskTimeout, UsageError
 from prefect_nb.executors.stopping import BodyLost, BodyStopped, Unfit
 from prefect_nb.wiring import processes
@@ -101,21 +101,14 @@ class Errand:
         if self._stopped:
             raise BodyStopped
         call, verdict = self._call, self._call.verdict
-        run = call.ground.session.run
-        visit, table = run.visits.get(call.visit), Table()  # type: ignore[var-annotated]
-        known = evolved(
-            Run(),
-            id=run.id,
-            flow=run.flow,
-            parameters=run.parameters,
-            created_at=run.created_at,
-            visits=table if visit is None else table.put(call.visit, visit),
-        )
+        known = excerpt(call.ground.session.run, call.visit)
         assert verdict is not None
         watch = None if verdict.plain else ((call.ground.place.folder,), verdict.environment)
-        frame = (known, call.visit, self._order.attempt, call.spec.name, call.mapped)
+        turn = iteration(call.ground, call.visit)
+        here = (self._order.attempt, call.spec.name, call.mapped, turn.number, turn.handed_on)
         arguments = call.bound.args, dict(call.bound.kwargs)
         self._far.observed = None
+        frame = (known, call.visit, *here)
         return self._letter.sealed(self._far.function, arguments, (frame, watch, not verdict.plain))
 
     def begun(self) -> None:

@@ -28,7 +28,7 @@ __all__ = ["Former", "Past", "code_digest", "likeness"]
 N = StateName
 _DONE = (N.SUCCESS, N.CACHED)
 _WAITING = (N.PAUSED, N.SUSPENDED, N.RESUMING)
-_CUT_OFF = (N.SUBMITTED, N.RUNNING, N.LOOPED, N.CANCELLING, N.CRASHED)
+_CUT_OFF = (N.SUBMITTED, N.RUNNING, N.CANCELLING, N.CRASHED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,20 @@ class Past:
         It waited for its next attempt until then.
     waited : Visit, optional
         It waited for a person or a time, or was just let go on.
+    looped : Visit, optional
+        It had ended iterations of its body, and goes on with the next.
     """
 
     done: Visit | None = None
     unknown: Visit | None = None
     due: float | None = None
     waited: Visit | None = None
+    looped: Visit | None = None
+
+    @property
+    def iterations(self) -> tuple[int, str]:
+        """How many it had ended, and where what the last handed on is stored."""
+        return (0, "") if self.looped is None else (self.looped.loop, self.looped.loop_result)
 
     @property
     def asked_by_body(self) -> bool:
@@ -82,7 +90,7 @@ class Former:
         if self.empty:
             return Past()
         with self._lock:
-            for kind in ("done", "unknown", "waited", "due"):
+            for kind in ("done", "unknown", "waited", "due", "looped"):
                 for known in _names(task, key, like, visit):
                     left = self._left.get((kind, *known), ())
                     while left:
@@ -152,15 +160,20 @@ def _kind(visit: Visit) -> str:
     if name in _CUT_OFF:
         began = name is not N.SUBMITTED and visit.state.data.get("entered", True)
         return "unknown" if began and visit.width is None else ""
-    return "due" if name is N.RETRYING else "waited" if name in _WAITING else ""
+    if name in _WAITING:
+        return "waited"
+    return "looped" if visit.loop else "due" if name is N.RETRYING else ""
 
 
 def _past(kind: str, visit: Visit) -> Past:
-    if kind == "due":
-        return Past(due=float(visit.state.data["due"]))
+    looped = visit if visit.loop else None
     match kind:
         case "done":
             return Past(done=visit)
         case "unknown":
-            return Past(unknown=visit)
-    return Past(waited=visit)
+            return Past(unknown=visit, looped=looped)
+        case "due":
+            return Past(due=float(visit.state.data["due"]), looped=looped)
+        case "looped":
+            return Past(looped=looped)
+    return Past(waited=visit, looped=looped)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from prefect_nb.authoring.body import End
+from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.job import Job
 from prefect_nb.authoring.orders import next_order
 from prefect_nb.authoring.reuse import Found
@@ -19,9 +21,9 @@ from prefect_nb.core.events import TaskEvent
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
-from prefect_nb.core.states import StateName
+from prefect_nb.core.states import StateName, StateType
 from prefect_nb.engine.desk import Order
-from prefect_nb.engine.session import Session
+from prefect_nb.engine.session import Attachments, Session
 from prefect_nb.errors import NotAvailable
 from prefect_nb.wiring import now
 
@@ -32,6 +34,7 @@ __all__ = [
     "give_up",
     "go_on",
     "refuse_waiting",
+    "resolved",
     "rested",
     "told_end",
     "told_to_rest",
@@ -60,11 +63,11 @@ def told_to_rest(session: Session, visit: VisitId, events: Sequence[TaskEvent]) 
     return Rested(found) if found.state.name in RESTING else None  # a short pause may be over already
 
 
-def told_end(session: Session, visit: VisitId, events: Sequence[TaskEvent]) -> Rested | None:
+def told_end(session: Session, visit: VisitId, events: Sequence[TaskEvent], attachments: Attachments) -> Rested | None:
     """Tell the engine how a body ended; only for a pause, to which no order answers, is its answer waited for."""
     if any(isinstance(event, ev.BodyPaused) for event in events):
         return told_to_rest(session, visit, events)
-    session.post(*events)
+    session.post(*events, attachments=attachments)
     return None
 
 
@@ -96,6 +99,17 @@ async def go_on(job: Job, session: Session, resting: Visit) -> Order:
     while isinstance(order, Resolve):  # it came when the visit was let go on, and was just answered
         order = await next_order(job, session)
     return order
+
+
+def resolved(job: Job, flow: Ground, reason: Reason, ask: str, *, first: bool) -> ev.KeyResolved:
+    """That a cell's body has to run; `first` after a restart, it goes on with the iteration that was cut off."""
+    assert job.keyed is not None and job.visit is not None  # noqa: PT018
+    key, run = job.keyed.key, flow.session.run
+    last = run.visits.get(VisitId(job.visit.task, job.visit.visit - 1))
+    if not first or last is None or last.key != key or not key or last.state.type is StateType.COMPLETED:
+        return ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=reason, ask=ask)
+    more: dict[str, Any] = {"loop": last.loop, "loop_result": last.loop_result}
+    return ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=reason, ask=ask, **more)
 
 
 def unknown_outcome(run: Run, job: Job) -> str:

@@ -249,7 +249,7 @@ class CellRunner:
         found = self._usable(job, job.finding)
         if isinstance(found, Finding):
             ask = rests.unknown_outcome(session.run, job)
-            resolved = ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=found.reason, ask=ask)
+            resolved = rests.resolved(job, self.flow, found.reason, ask, first=job.cell.id not in self.flow.executed)
             if job.spec.approve or ask:
                 waits = rests.told_to_rest(session, job.visit, (resolved,))
                 return waits or await next_order(job, session)
@@ -312,7 +312,7 @@ class CellRunner:
             tried = await attempts.attempt(flow, job.body, job.names, job.producers, (visit, order.attempt, permit))
         cost = time.perf_counter() - started
         job.desk.interrupt = None
-        end = rests.explained(tried.end, job.lacking)
+        end, handed_on = attempts.handing_on(flow, rests.explained(tried.end, job.lacking))
         if end.kind == "returned":
             returned, attachments = self._succeeded(job, order, tried, cost)
             flow.session.post(returned, attachments=attachments)
@@ -323,7 +323,7 @@ class CellRunner:
             if stuck:
                 flow.remark = f"{', '.join(stuck)} changed before {job.spec.name} failed and was too large to put back"
             events = attempts.ended_badly(visit, order.token, job.spec, end, flow.cell_label)
-            waits = rests.told_end(flow.session, visit, events)
+            waits = rests.told_end(flow.session, visit, events, handed_on)
             if waits is not None:
                 return waits
         after = await next_order(job, flow.session)

@@ -28,12 +28,14 @@ from prefect_nb.errors import NotAvailable, PrefectNBError, TaskFailed, UsageErr
 __all__ = [
     "BodySignal",
     "Fail",
+    "Loop",
     "Pause",
     "Retry",
     "Skip",
     "Success",
     "ended",
     "fail",
+    "loop",
     "outside",
     "pause",
     "retry",
@@ -77,6 +79,13 @@ class Pause(BodySignal):
     after: float | None
     timeout: float | None
     form: Mapping[str, str]
+
+
+class Loop(BodySignal):
+    """One iteration is done; enter the body again at once, with `result` in the context."""
+
+    result: Any
+    address: str = ""  # where the result is stored
 
 
 class Success(BodySignal):
@@ -153,6 +162,21 @@ def pause(
     )
 
 
+def loop(result: Any = None, message: str = "") -> Loop:
+    """One iteration is done: enter the body again, which finds `result` in ``context.loop_result``.
+
+    All iterations are one visit; each has the attempts that the task's retries grant, and a retry, also after a crash,
+    begins with the iteration that failed.
+
+    Examples
+    --------
+    >>> page = context.loop_result or 1
+    >>> if more(page):
+    ...     raise signals.loop(page + 1)
+    """
+    return Loop(message, result=result)
+
+
 def success(result: Any = None, message: str = "") -> Success:
     """The body is done already; `result` is what a call of it returns, and what a cell has bound so far stays."""
     return Success(message, result=result)
@@ -186,6 +210,8 @@ def ended(
             return ev.BodyRaised(at=at, visit=visit, token=token, error=told, retryable=error.retryable)
         case Retry():
             return ev.BodyDeferred(at=at, visit=visit, token=token, due=at + error.after, message=error.message)
+        case Loop():
+            return ev.BodyLooped(at=at, visit=visit, token=token, result=error.address, message=error.message)
         case Pause():
             until = error.until if error.after is None else at + error.after
             limit = None if error.timeout is None else at + error.timeout

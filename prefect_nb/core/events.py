@@ -155,13 +155,16 @@ class KeyResolved(TaskEvent):
     """Its key is known and no result fits: the body has to run. An empty key means uncacheable.
 
     `ask` says why a person has to agree first, though the task itself does not want that. `like` stands for the key
-    where a process to come may find another one for the same call.
+    where a process to come may find another one for the same call. `loop` counts the iterations that an earlier visit
+    of the same call had ended, `loop_result` is where what the last of them handed on is stored.
     """
 
     key: str
     reason: Reason
     ask: str = ""
     like: str = ""
+    loop: int = 0
+    loop_result: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,6 +43,8 @@ def _resolved(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
         return visit, ()
     if event.like:
         visit = evolved(visit, like=event.like)
+    if event.loop:
+        visit = evolved(visit, loop=event.loop, loop_result=event.loop_result)
     if (visit.spec.approve or event.ask) and visit.approval is None:  # asked last: what is reused never asks
         asks = moved_to(visit, N.PAUSED, event, event.ask or "waits for approval", {"wants": "approval"})
         return evolved(asks, key=event.key, reason=event.reason), ()

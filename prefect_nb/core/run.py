@@ -16,7 +16,7 @@ from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName
 from prefect_nb.core.table import Table
 
-__all__ = ["Run", "Visit", "evolved"]
+__all__ = ["Run", "Visit", "evolved", "excerpt"]
 
 T = TypeVar("T", "Run", "Visit")
 
@@ -152,3 +152,10 @@ class Run:
             return known
         found = [v for v in self.visits.values() if name in (v.id.task, v.id.label, str(v.id))]
         return found[-1] if found else None
+
+
+def excerpt(run: Run, visit: VisitId) -> Run:
+    """A new run that says of itself and of this one visit what the given one does; small, for another process."""
+    found, visits = run.visits.get(visit), Table[VisitId, Visit]()
+    told = {"id": run.id, "flow": run.flow, "parameters": run.parameters, "created_at": run.created_at}
+    return evolved(Run(), **told, visits=visits if found is None else visits.put(visit, found))

@@ -30,6 +30,7 @@ EVENTS = {
         signals.pause(form={"n": int, "day": "date"}),
         ev.BodyPaused(**ABOUT, form={"n": "int", "day": "date"}),
     ),
+    "loop": (signals.Loop("page 1", result=1, address="abc"), ev.BodyLooped(**ABOUT, result="abc", message="page 1")),
     "success": (signals.success(3), None),
     "what is no signal": (ValueError("x"), None),
 }
@@ -55,7 +56,7 @@ def test_a_failure_is_an_error_of_the_body(retryable: bool) -> None:
 
 def test_a_body_cannot_swallow_a_signal_by_accident() -> None:
     """``except Exception`` lets every signal pass."""
-    for signal in (signals.skip(), signals.fail(), signals.retry(), signals.pause(), signals.success()):
+    for signal in (signals.skip(), signals.fail(), signals.retry(), signals.pause(), signals.loop(), signals.success()):
         assert not isinstance(signal, Exception)
 
 
