@@ -13,10 +13,13 @@ from enum import Enum
 from typing import Any
 
 from prefect_nb.analysis.encode import Encoder, Fault, Hasher, qualified
+from prefect_nb.analysis.figures import FIGURES
 from prefect_nb.analysis.frames import ENCODERS, UNTAGGED
 
 __all__ = ["choose", "register"]
 
+_KNOWN = {**ENCODERS, **FIGURES}
+_OWN_CLASS = UNTAGGED | FIGURES.keys()
 _LATE: dict[str, tuple[Encoder, bool]] = {}
 _CHOSEN: dict[type, Encoder] = {}
 
@@ -165,7 +168,7 @@ def _select(kind: type) -> Encoder:
         return lambda h, v: h.code.klass(h, v)
     for base in kind.__mro__:
         name = qualified(base)
-        encoder, tagged = _LATE.get(name) or (ENCODERS.get(name), name not in UNTAGGED)
+        encoder, tagged = _LATE.get(name) or (_KNOWN.get(name), name not in _OWN_CLASS)
         if encoder is not None:
             return encoder if base is kind or not tagged else _subclass(encoder)
         if name == "functools.cached_property":

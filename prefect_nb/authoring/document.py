@@ -191,8 +191,12 @@ class Document:
 
     def learned_reads(self, cell: CellInfo) -> frozenset[str]:
         """Names that an execution of this very cell was seen to depend on, beyond its source."""
+        return self.observed_reads(cell) | self._looked_up(cell)
+
+    def observed_reads(self, cell: CellInfo) -> frozenset[str]:
+        """Names that code made up at run time was seen to read in an execution of this very cell."""
         seen = self._seen.get(cell.id)
-        return (seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING) | self._looked_up(cell)
+        return seen.reads if seen is not None and seen.shape == cell.shape else _NOTHING
 
     def _looked_up(self, cell: CellInfo) -> frozenset[str]:
         shape, reads = self._late.get(cell.id, ("", _NOTHING))

@@ -165,7 +165,7 @@ class Effects:
                 ns.made(version)
         if outcome.size <= _SMALL:
             ns.materialize(v.name for v in stored)
-        self._finish(cell, outcome, self._flow.document.learned_reads(cell), ())
+        self._finish(cell, outcome, self._flow.document.observed_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
         self._inputs.note(cell, outcome, manifest, visit, ok=pure)
 

@@ -10,7 +10,8 @@ import gc
 import sys
 import types
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from prefect_nb.analysis.origins import place_of
@@ -37,8 +38,8 @@ class Reach:
         Identities of what can change in place through it.
     passive : frozenset of int
         Memory that it only looks at, or copies before it writes: it changes with it, never because of it.
-    bases : frozenset of int
-        Memory below arrays that are views; a stored copy would not share it any more.
+    bases : mapping of int to set of int
+        Memory below arrays that are views, with those arrays; a stored copy of another one would not share it any more.
     objects : frozenset of int
         The part of `active` that is not reached through code: what is stored with the value.
     code : tuple
@@ -47,7 +48,7 @@ class Reach:
 
     active: frozenset[int] = frozenset()
     passive: frozenset[int] = frozenset()
-    bases: frozenset[int] = frozenset()
+    bases: Mapping[int, set[int]] = field(default_factory=dict)
     objects: frozenset[int] = frozenset()
     code: tuple[Any, ...] = ()
 
@@ -70,7 +71,8 @@ class Reach:
     def views(self, other: Reach) -> bool:
         """Whether they share the memory of arrays, and not only objects."""
         mine, theirs = self.active | self.passive, other.active | other.passive
-        return not (self.bases.isdisjoint(theirs) and other.bases.isdisjoint(mine))
+        common = (self.bases.keys() & theirs) | (other.bases.keys() & mine)
+        return any(self.bases.get(base) != other.bases.get(base) for base in common)
 
 
 NOWHERE = Reach()
@@ -80,7 +82,7 @@ def reachable(value: object) -> Reach:
     """Everything below a value that can change in place, its own identity included."""
     active: set[int] = set()
     passive: set[int] = set()
-    bases: set[int] = set()
+    bases: dict[int, set[int]] = {}
     objects: frozenset[int] | None = None
     below: list[Any] = []
     held: list[object] = []  # nothing met may be freed before the walk ends, or its identity would be used again
@@ -99,24 +101,31 @@ def reachable(value: object) -> Reach:
         if objects is None and isinstance(each, types.FunctionType | type):
             code.append(each)
             continue
+        if isinstance(each, types.FunctionType | type):
+            if place_of(each.__module__) in ("notebook", "local"):
+                below.append(each)
+            elif isinstance(each, type) or not each.__closure__:
+                continue  # a library's own, which everybody uses
+        elif isinstance(each, Enum) or (kind is tuple and set(map(type, each)) <= _ATOMS):
+            continue
         active.add(id(each))
         held.append(each)
-        if isinstance(each, types.FunctionType | type) and place_of(each.__module__) in ("notebook", "local"):
-            below.append(each)
         if kind.__module__ == "numpy" and hasattr(each, "base") and not isinstance(each, type):
             memory = _memory(each)
-            bases.update(memory[1:])
+            for base in memory[1:]:
+                bases.setdefault(base, set()).add(id(each))
             (active if each.flags.writeable else passive).update(memory)
             if getattr(each.dtype, "hasobject", False):
                 stack.extend(each.flat)
         elif kind.__module__.partition(".")[0] == "pandas":
             memory = [i for array in _blocks(each) for i in _memory(array)]
-            bases.update(memory)
+            for base in memory:
+                bases.setdefault(base, set()).add(id(each))
             (passive if _copies_on_write(each) else active).update(memory)
         else:
             stack.extend(_below(each, kind))
     found = frozenset(active)
-    return Reach(found, frozenset(passive), frozenset(bases), found if objects is None else objects, tuple(below))
+    return Reach(found, frozenset(passive), bases, found if objects is None else objects, tuple(below))
 
 
 def _memory(array: Any) -> list[int]:
@@ -137,9 +146,24 @@ def _below(each: Any, kind: type) -> Iterable[object]:
         return () if set(map(type, each)) <= _ATOMS else list(each)
     if kind is dict:
         return [v for v in list(each.values()) if type(v) not in _ATOMS]
-    if kind.__module__.partition(".")[0] in ("polars", "pyarrow"):
+    library = kind.__module__.partition(".")[0]
+    if library in ("polars", "pyarrow"):
         return ()
+    if library in ("matplotlib", "mpl_toolkits"):
+        return _drawn(each)
     return gc.get_referents(each)
+
+
+_ITS_LIBRARYS = frozenset({"_callbacks", "callbacks", "stale_callback", "_remove_method", "canvas", "_parents"})
+
+
+def _drawn(each: Any) -> Iterable[object]:
+    """The state of an artist, without what leads to windows and other figures, and without what all figures use."""
+    state = getattr(each, "__dict__", {})
+    if state.get("_readonly") or type(each).__name__ == "MarkerStyle":
+        return ()
+    own = [v for k, v in list(state.items()) if k not in _ITS_LIBRARYS]
+    return [v for v in own if type(v) is not list or not set(map(type, v)) <= _ATOMS]
 
 
 def _captured(function: types.FunctionType) -> list[object]:
