@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from dataclasses import replace
 from typing import Any
 
 from prefect_nb.analysis.names import Names
@@ -22,7 +23,7 @@ from prefect_nb.analysis.values import is_immutable, own_fingerprint, size_of
 from prefect_nb.authoring.footprint import is_shells, roams, touched
 from prefect_nb.authoring.kin import Kin
 from prefect_nb.authoring.versions import Version
-from prefect_nb.errors import Unhashable
+from prefect_nb.errors import ResultUnavailable, Unhashable
 
 __all__ = ["Namespace", "Version"]
 
@@ -104,12 +105,24 @@ class Namespace:
             if version is None or name in self.user:  # code that ran since then may have bound it anew
                 self._pending.pop(name, None)
                 continue
-            values = self._load(version.address)
+            try:
+                values = self._load(version.address)
+            except ResultUnavailable:
+                self._lose(version.address)
+                raise
             for other, theirs in list(self._pending.items()):
                 if theirs.address == version.address and other in values and other not in self.user:
                     del self._pending[other]
                     self.user[other] = values[other]
                     self._known[other] = (values[other], theirs.fingerprint)
+
+    def _lose(self, address: str) -> None:
+        """What lies at an address cannot be read: forget that it does, so that its task is run again."""
+        for name in [n for n, v in self._pending.items() if v.address == address]:
+            del self._pending[name]
+        for key, version in self._versions.items():
+            if version.address == address:
+                self._versions[key] = replace(version, address="")
 
     def materialize_all(self) -> None:
         """Load everything that is pending: the code to come may look anywhere."""
