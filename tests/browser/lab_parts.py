@@ -190,7 +190,7 @@ class Notebook:
     def until(self, body: str, argument: Any = None, *, limit: int = LIMIT) -> None:
         """Wait until a JavaScript expression (with ``panel`` and ``cells``) is true."""
         self.page.wait_for_function(
-            "argument => { const panel = window.jupyterapp.shell.currentWidget;"
+            "argument => { const panel = window.jupyterapp?.shell.currentWidget;"
             f" const cells = panel?.content?.widgets; return {body}; }}",
             arg=argument,
             timeout=limit,

@@ -120,7 +120,7 @@ def test_views_search_and_filter(notebook: Open) -> None:
     assert view.locator(".pnb-barline").count() == nodes
     assert view.locator(".pnb-bar-box").count() == 3, "what has not run has no bar"
     view.get_by_role("searchbox", name="search tasks").fill("cle")
-    assert view.locator(".pnb-barline").all_inner_texts()[0].startswith("clean")
+    assert view.locator(".pnb-barrow").all_inner_texts()[0].startswith("clean")
     assert view.locator(".pnb-barline").count() == 1
     view.get_by_role("button", name="List", exact=True).click()
     assert view.locator("tr[data-node]").count() == 1

@@ -20,6 +20,8 @@ import { duration, nodeLine, shares, spoken, tally } from './words.js';
 
 const MARGIN = 18;
 const TALLEST = 720;
+/** Text for the eye, over its button and outside of it: the button's name says the same and more. */
+const SEEN = { class: 'pnb-seen', 'aria-hidden': 'true' };
 const LEAST_FIT = 0.75;
 
 export interface GraphEvents {
@@ -227,8 +229,10 @@ export class Graph {
       s('path', { class: 'pnb-glyph', transform: `translate(${width - 14.5} 1) scale(.8)`, d: GLYPHS['tilde'] })
     );
     const title = s('title');
-    const group = this.focusable(card.node.id, card.x + MARGIN, card.y + MARGIN);
-    group.append(title, ring, box, inner, stale, arcs, glyph, label, line, badge);
+    const group = this.focusable(card.node.id);
+    group.append(ring, box, inner, stale, arcs, glyph);
+    const place = `translate(${card.x + MARGIN} ${card.y + MARGIN})`;
+    const whole = s('g', { transform: place }, title, group, s('g', SEEN, label, line, badge));
     const refresh = (row: Row, now: number | null): void => {
       const node = row.node;
       const look = lookOf(node.state, node.type, node.kind);
@@ -247,12 +251,12 @@ export class Graph {
       this.name(group, title, node, spoken(node, this.upstream.get(node.id) ?? []), look.tone);
     };
     this.drawn.set(card.node.id, { group, refresh, x: card.x + width / 2, y: card.y + HEAD / 2 });
-    card.rows.forEach((row, index) => group.append(this.line(card, row, index)));
+    card.rows.forEach((row, index) => whole.append(this.line(card, row, index)));
     if (card.more) {
       const y = HEAD + ROW * card.rows.length + 14;
-      group.append(s('text', { class: 'pnb-small', x: 38, y }, `and ${card.more} more`));
+      whole.append(s('g', SEEN, s('text', { class: 'pnb-small', x: 38, y }, `and ${card.more} more`)));
     }
-    return group;
+    return whole;
   }
 
   private line(card: Card, row: Row, index: number): SVGGElement {
@@ -263,16 +267,14 @@ export class Graph {
     const glyph = s('path', { class: 'pnb-glyph', transform: 'translate(2.4 2.4) scale(.7)' });
     const said = s('text', { class: 'pnb-small', 'text-anchor': 'end', x: width - 12, y: 14 });
     const title = s('title');
-    const group = this.focusable(row.id, 0, top);
-    group.classList.add('pnb-row');
+    const group = this.focusable(row.id);
     group.append(
-      title,
       s('line', { class: 'pnb-rule', x1: 10, x2: width - 10, y1: -2, y2: -2 }),
       s('rect', { class: 'pnb-ring', x: 5, y: -0.5, width: width - 10, height: ROW - 2, rx: 6 }),
-      s('g', { transform: 'translate(13 1.5)' }, box, inner, glyph),
-      s('text', { class: 'pnb-small', x: 38, y: 14 }, fitText(row.label, width - 112, 11.5)),
-      said
+      s('g', { transform: 'translate(13 1.5)' }, box, inner, glyph)
     );
+    const label = s('text', { class: 'pnb-small', x: 38, y: 14 }, fitText(row.label, width - 112, 11.5));
+    const whole = s('g', { transform: `translate(0 ${top})` }, title, group, s('g', SEEN, label, said));
     const refresh = (fresh: Row, now: number | null): void => {
       const node = fresh.node;
       const look = lookOf(node.state, node.type);
@@ -283,18 +285,17 @@ export class Graph {
       this.name(group, title, node, words, look.tone);
     };
     this.drawn.set(row.id, { group, refresh, x: card.x + width / 2, y: card.y + top + ROW / 2 });
-    return group;
+    return whole;
   }
 
-  private focusable(id: string, x: number, y: number): SVGGElement {
+  private focusable(id: string): SVGGElement {
     return s('g', {
       class: 'pnb-node',
       ...OWN_KEYS,
       'data-node': id,
       role: 'button',
       tabindex: -1,
-      'aria-pressed': 'false',
-      transform: `translate(${x} ${y})`
+      'aria-pressed': 'false'
     });
   }
 

@@ -70,9 +70,9 @@ export class Timeline {
   private line({ row, depth, from, to }: Bar): HTMLElement {
     const { node } = row;
     const look = lookOf(node.state, node.type, node.kind);
-    const name = h('span', { class: 'pnb-barname' }, row.label);
+    const name = h('span', { class: 'pnb-barname', 'aria-hidden': 'true' }, row.label);
     name.style.paddingInlineStart = `${depth * 12}px`;
-    const track = h('span', { class: 'pnb-track' });
+    const track = h('span', { class: 'pnb-track', 'aria-hidden': 'true' });
     if (from !== null && to !== null) {
       const left = ((from - this.from) / this.span) * 100;
       const bar = h('span', { class: 'pnb-bar-box' });
@@ -97,9 +97,8 @@ export class Timeline {
       'aria-label': spoken(node, []),
       title: spoken(node, [])
     });
-    line.append(name, track);
     line.addEventListener('click', () => this.select(row.id));
-    return line;
+    return h('div', { class: 'pnb-barrow' }, line, name, track);
   }
 
   private drawAxis(any: boolean): void {

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{202(n,e,a){var t=a(601),r=a.n(t),p=a(314),i=(a.n(p))()(r());i.push([n.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
+"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{202(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
 .jp-Cell[data-prefect-nb-state] {
   --pnb-line: var(--pnb-light);
   --pnb-fill: var(--pnb-light-fill);
@@ -73,7 +73,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   padding: 0 2px;
   overflow: auto;
 }
-`,""]),a.d(e,{},{A:i})},403(n,e,a){var t=a(601),r=a.n(t),p=a(314),i=(a.n(p))()(r());i.push([n.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
+`,""]),t.d(e,{},{A:i})},403(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
 .pnb {
   --ink: #1b1f23;
   --dim: #57606a;
@@ -359,7 +359,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   stroke-width: 2.5;
   stroke-dasharray: none;
 }
-.pnb-node[data-state='Skipped'] > .pnb-bold {
+.pnb-node[data-state='Skipped'] + .pnb-seen > .pnb-bold:first-child {
   text-decoration: line-through;
 }
 .pnb-node[data-tone='running'] > .pnb-box,
@@ -504,7 +504,11 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   background: var(--panel);
   color: var(--ink);
 }
-.pnb-dimmed {
+.pnb-seen {
+  pointer-events: none;
+}
+.pnb-dimmed,
+.pnb-dimmed + .pnb-seen {
   opacity: 0.22;
 }
 .pnb-arc {
@@ -573,8 +577,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   padding: 8px 12px;
 }
 .pnb-timehead,
-.pnb-axis,
-.pnb-barline {
+.pnb-barrow {
   --name: clamp(90px, 24%, 220px);
 }
 .pnb-timehead {
@@ -619,11 +622,21 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 .pnb-room {
   position: relative;
 }
-.pnb .pnb-barline {
+.pnb-barrow {
+  position: relative;
   display: flex;
   align-items: center;
-  width: 100%;
   height: 26px;
+}
+.pnb-barname,
+.pnb-track {
+  z-index: 1;
+  pointer-events: none;
+}
+.pnb .pnb-barline {
+  position: absolute;
+  inset: 0;
+  width: 100%;
   padding: 0;
   border: 0;
   border-radius: 4px;
@@ -792,4 +805,4 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
     fill: Canvas !important;
   }
 }
-`,""]),a.d(e,{},{A:i})},314(n){n.exports=function(n){var e=[];return e.toString=function(){return this.map(function(e){var a="",t=void 0!==e[5];return e[4]&&(a+="@supports (".concat(e[4],") {")),e[2]&&(a+="@media ".concat(e[2]," {")),t&&(a+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),a+=n(e),t&&(a+="}"),e[2]&&(a+="}"),e[4]&&(a+="}"),a}).join("")},e.i=function(n,a,t,r,p){"string"==typeof n&&(n=[[null,n,void 0]]);var i={};if(t)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<n.length;s++){var d=[].concat(n[s]);t&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),a&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=a),r&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=r):d[4]="".concat(r)),e.push(d))}},e}},601(n){n.exports=function(n){return n[1]}},72(n){var e=[];function a(n){for(var a=-1,t=0;t<e.length;t++)if(e[t].identifier===n){a=t;break}return a}function t(n,t){for(var r={},p=[],i=0;i<n.length;i++){var o=n[i],l=t.base?o[0]+t.base:o[0],s=r[l]||0,d="".concat(l," ").concat(s);r[l]=s+1;var b=a(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)e[b].references++,e[b].updater(c);else{var f=function(n,e){var a=e.domAPI(e);return a.update(n),function(e){e?(e.css!==n.css||e.media!==n.media||e.sourceMap!==n.sourceMap||e.supports!==n.supports||e.layer!==n.layer)&&a.update(n=e):a.remove()}}(c,t);t.byIndex=i,e.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}n.exports=function(n,r){var p=t(n=n||[],r=r||{});return function(n){n=n||[];for(var i=0;i<p.length;i++){var o=a(p[i]);e[o].references--}for(var l=t(n,r),s=0;s<p.length;s++){var d=a(p[s]);0===e[d].references&&(e[d].updater(),e.splice(d,1))}p=l}}},659(n){var e={};n.exports=function(n,a){var t=function(n){if(void 0===e[n]){var a=document.querySelector(n);if(window.HTMLIFrameElement&&a instanceof window.HTMLIFrameElement)try{a=a.contentDocument.head}catch(n){a=null}e[n]=a}return e[n]}(n);if(!t)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");t.appendChild(a)}},540(n){n.exports=function(n){var e=document.createElement("style");return n.setAttributes(e,n.attributes),n.insert(e,n.options),e}},56(n,e,a){n.exports=function(n){var e=a.nc;e&&n.setAttribute("nonce",e)}},825(n){n.exports=function(n){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=n.insertStyleElement(n);return{update:function(a){var t,r,p;t="",a.supports&&(t+="@supports (".concat(a.supports,") {")),a.media&&(t+="@media ".concat(a.media," {")),(r=void 0!==a.layer)&&(t+="@layer".concat(a.layer.length>0?" ".concat(a.layer):""," {")),t+=a.css,r&&(t+="}"),a.media&&(t+="}"),a.supports&&(t+="}"),(p=a.sourceMap)&&"u">typeof btoa&&(t+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),n.styleTagTransform(t,e,n.options)},remove:function(){var n;null===(n=e).parentNode||n.parentNode.removeChild(n)}}}},113(n){n.exports=function(n,e){if(e.styleSheet)e.styleSheet.cssText=n;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(n))}}},859(n,e,a){var t=a(72),r=a.n(t),p=a(825),i=a.n(p),o=a(659),l=a.n(o),s=a(56),d=a.n(s),b=a(540),c=a.n(b),f=a(113),x=a.n(f),h=a(403),g={};g.styleTagTransform=x(),g.setAttributes=d(),g.insert=l().bind(null,"head"),g.domAPI=i(),g.insertStyleElement=c(),r()(h.A,g),h.A&&h.A.locals&&h.A.locals;var m=a(202),u={};u.styleTagTransform=x(),u.setAttributes=d(),u.insert=l().bind(null,"head"),u.domAPI=i(),u.insertStyleElement=c(),r()(m.A,u),m.A&&m.A.locals&&m.A.locals}}]);
+`,""]),t.d(e,{},{A:i})},314(n){n.exports=function(n){var e=[];return e.toString=function(){return this.map(function(e){var t="",a=void 0!==e[5];return e[4]&&(t+="@supports (".concat(e[4],") {")),e[2]&&(t+="@media ".concat(e[2]," {")),a&&(t+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),t+=n(e),a&&(t+="}"),e[2]&&(t+="}"),e[4]&&(t+="}"),t}).join("")},e.i=function(n,t,a,r,p){"string"==typeof n&&(n=[[null,n,void 0]]);var i={};if(a)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<n.length;s++){var d=[].concat(n[s]);a&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),r&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=r):d[4]="".concat(r)),e.push(d))}},e}},601(n){n.exports=function(n){return n[1]}},72(n){var e=[];function t(n){for(var t=-1,a=0;a<e.length;a++)if(e[a].identifier===n){t=a;break}return t}function a(n,a){for(var r={},p=[],i=0;i<n.length;i++){var o=n[i],l=a.base?o[0]+a.base:o[0],s=r[l]||0,d="".concat(l," ").concat(s);r[l]=s+1;var b=t(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)e[b].references++,e[b].updater(c);else{var f=function(n,e){var t=e.domAPI(e);return t.update(n),function(e){e?(e.css!==n.css||e.media!==n.media||e.sourceMap!==n.sourceMap||e.supports!==n.supports||e.layer!==n.layer)&&t.update(n=e):t.remove()}}(c,a);a.byIndex=i,e.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}n.exports=function(n,r){var p=a(n=n||[],r=r||{});return function(n){n=n||[];for(var i=0;i<p.length;i++){var o=t(p[i]);e[o].references--}for(var l=a(n,r),s=0;s<p.length;s++){var d=t(p[s]);0===e[d].references&&(e[d].updater(),e.splice(d,1))}p=l}}},659(n){var e={};n.exports=function(n,t){var a=function(n){if(void 0===e[n]){var t=document.querySelector(n);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(n){t=null}e[n]=t}return e[n]}(n);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(t)}},540(n){n.exports=function(n){var e=document.createElement("style");return n.setAttributes(e,n.attributes),n.insert(e,n.options),e}},56(n,e,t){n.exports=function(n){var e=t.nc;e&&n.setAttribute("nonce",e)}},825(n){n.exports=function(n){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=n.insertStyleElement(n);return{update:function(t){var a,r,p;a="",t.supports&&(a+="@supports (".concat(t.supports,") {")),t.media&&(a+="@media ".concat(t.media," {")),(r=void 0!==t.layer)&&(a+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),a+=t.css,r&&(a+="}"),t.media&&(a+="}"),t.supports&&(a+="}"),(p=t.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),n.styleTagTransform(a,e,n.options)},remove:function(){var n;null===(n=e).parentNode||n.parentNode.removeChild(n)}}}},113(n){n.exports=function(n,e){if(e.styleSheet)e.styleSheet.cssText=n;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(n))}}},859(n,e,t){var a=t(72),r=t.n(a),p=t(825),i=t.n(p),o=t(659),l=t.n(o),s=t(56),d=t.n(s),b=t(540),c=t.n(b),f=t(113),x=t.n(f),h=t(403),g={};g.styleTagTransform=x(),g.setAttributes=d(),g.insert=l().bind(null,"head"),g.domAPI=i(),g.insertStyleElement=c(),r()(h.A,g),h.A&&h.A.locals&&h.A.locals;var m=t(202),u={};u.styleTagTransform=x(),u.setAttributes=d(),u.insert=l().bind(null,"head"),u.domAPI=i(),u.insertStyleElement=c(),r()(m.A,u),m.A&&m.A.locals&&m.A.locals}}]);
