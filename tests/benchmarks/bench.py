@@ -3,7 +3,7 @@
 Run it on a quiet machine::
 
     python tests/benchmarks/bench.py            # all of it, about three minutes
-    python tests/benchmarks/bench.py cells      # one part: cells, large, calls or demo
+    python tests/benchmarks/bench.py cells      # one part: cells, large, calls, demo or views
 
 Each figure is a median over interleaved runs in fresh folders; read ratios, not seconds.
 """
@@ -182,6 +182,12 @@ def demo(folder: Path, rounds: int = 3) -> None:
         print(f"demo, {name:20} {middle:7.2f} s   {middle / base:5.2f} x papermill")
 
 
+def views(folder: Path) -> None:
+    """Layout, pictures, paint and patches; see `views.py` beside this file."""
+    script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import views; from pathlib import Path"
+    subprocess.run([sys.executable, "-c", f"{script}; views.measure(Path({str(folder)!r}))"], check=True)
+
+
 def _stripped(notebook: dict[str, Any]) -> dict[str, Any]:
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
@@ -205,7 +211,13 @@ def _timed_kernel(folder: Path) -> float:
     return time.perf_counter() - began
 
 
-PARTS: dict[str, Callable[[Path], None]] = {"cells": cells, "large": large, "calls": calls, "demo": demo}
+PARTS: dict[str, Callable[[Path], None]] = {
+    "cells": cells,
+    "large": large,
+    "calls": calls,
+    "demo": demo,
+    "views": views,
+}
 
 
 def main() -> None:

@@ -124,6 +124,9 @@ def many(count: int, *, width: int = 0, extra: int = 0, names: str = "task") -> 
     edges = [
         EdgeView(nodes[index - width + (index * 7) % 3 - 1].id, nodes[index].id) for index in range(width + 1, count)
     ]
-    edges += [EdgeView(nodes[(index * 13) % width].id, nodes[width + index].id) for index in range(extra)]
+    edges += [
+        EdgeView(nodes[index - 2 * width - index % 5].id, nodes[index].id)
+        for index in range(3 * width, min(count, 3 * width + extra))
+    ]
     run = RunView(id="r1", flow="many", state="Running", type="RUNNING", kind="function", actions=("cancel-run",))
     return ViewModel.of(1, run, nodes, edges)

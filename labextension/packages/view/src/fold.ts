@@ -57,10 +57,30 @@ export function fold(model: ViewModel, open: ReadonlySet<string> = new Set()): F
     if (source === edge.source && target === edge.target) {
       apart.push(edge);
     } else if (source !== target) {
-      pairs.set(JSON.stringify([source, target]), { source, target, names: [], kind: 'data' });
+      pairs.set(`${source}\n${target}`, { source, target, names: [], kind: 'data' });
     }
   }
   return { model: { ...model, nodes, edges: [...apart, ...pairs.values()] }, groups };
+}
+
+/** The same folding after states have changed: only the groups' counts are made anew. */
+export function refold(before: Folded, model: ViewModel): Folded {
+  if (!before.groups.size) {
+    return { model, groups: before.groups };
+  }
+  const now = new Map(model.nodes.map(node => [node.id, node]));
+  const groups = new Map<string, NodeView[]>();
+  for (const [id, members] of before.groups) {
+    groups.set(
+      id,
+      members.map(node => now.get(node.id) ?? node)
+    );
+  }
+  const nodes = before.model.nodes.map(node => {
+    const members = groups.get(node.id);
+    return members ? standIn(node.id, members) : (now.get(node.id) ?? node);
+  });
+  return { model: { ...model, nodes, edges: before.model.edges }, groups };
 }
 
 function grouped(

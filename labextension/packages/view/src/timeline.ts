@@ -8,6 +8,7 @@ import { VirtualRows } from './rows.js';
 import { duration, spoken } from './words.js';
 
 const LINE = 26;
+const COLUMNS = 400;
 const STEPS = [0.001, 0.01, 0.1, 1, 5, 15, 60, 300, 900, 3600, 21600, 86400];
 
 interface Bar {
@@ -114,39 +115,32 @@ export class Timeline {
     this.axis.replaceChildren(...ticks);
   }
 
-  /** How many ran at a time. */
+  /** How many ran at a time, in so many columns that a task is counted where it touches one. */
   private drawLane(bars: Bar[]): void {
-    const turns = bars.flatMap(({ from, to }): [number, number][] =>
-      from === null || to === null
-        ? []
-        : [
-            [from, 1],
-            [to, -1]
-          ]
-    );
-    turns.sort((a, b) => a[0] - b[0] || a[1] - b[1]);
+    const turns = new Array<number>(COLUMNS + 2).fill(0);
+    const column = (at: number): number => Math.floor(((at - this.from) / this.span) * COLUMNS);
+    for (const { from, to } of bars) {
+      if (from !== null && to !== null) {
+        turns[column(from)] = (turns[column(from)] ?? 0) + 1;
+        turns[column(to) + 1] = (turns[column(to) + 1] ?? 0) - 1;
+      }
+    }
     let open = 0;
     let most = 0;
     let path = 'M0 0';
-    for (const [at, by] of turns) {
-      const x = (((at - this.from) / this.span) * 1000).toFixed(1);
-      path += `H${x}`;
-      open += by;
-      most = Math.max(most, open);
-      path += `V${open}`;
-    }
-    this.lane.setAttribute('viewBox', `0 0 1000 ${Math.max(1, most)}`);
+    turns.slice(0, COLUMNS + 1).forEach((by, x) => {
+      if (by) {
+        open += by;
+        most = Math.max(most, open);
+        path += `H${x}V${open}`;
+      }
+    });
+    path += `H${COLUMNS}`;
+    this.lane.setAttribute('viewBox', `0 0 ${COLUMNS} ${Math.max(1, most)}`);
     this.lane.replaceChildren(
       s('path', { d: `${path}V0Z`, class: 'pnb-lanepath', transform: `matrix(1 0 0 -1 0 ${Math.max(1, most)})` })
     );
-    setText(
-      this.busy,
-      most
-        ? `up to ${most} ${most === 1 ? 'task' : 'tasks'} at a time`
-        : this.model?.nodes.length
-          ? 'nothing has run'
-          : ''
-    );
+    setText(this.busy, most ? `about ${most} at a time` : this.model?.nodes.length ? 'nothing has run' : '');
   }
 }
 

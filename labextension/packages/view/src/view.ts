@@ -3,7 +3,7 @@
 import { Mark } from './badge.js';
 import type { Direction, Row } from './cards.js';
 import { h, setText } from './dom.js';
-import { fold, type Folded } from './fold.js';
+import { fold, refold, type Folded } from './fold.js';
 import { Graph } from './graph.js';
 import { List } from './list.js';
 import { localChildren } from './local.js';
@@ -225,7 +225,7 @@ class FlowView implements Mounted {
     } else {
       const old = new Map(before.nodes.map(node => [node.id, node]));
       const changed = new Set(next.nodes.filter(node => old.get(node.id) !== node).map(node => node.id));
-      this.folded = fold(next, this.unfolded);
+      this.folded = refold(this.folded, next);
       this.graph.refresh(this.folded.model, changed);
       this.refreshRest();
     }

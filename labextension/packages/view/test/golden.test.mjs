@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { arrange, routePath } from '../lib/cards.js';
-import { fold } from '../lib/fold.js';
+import { fold, refold } from '../lib/fold.js';
 import { place } from '../lib/layout.js';
 import { BORDERS, FILLED, GLYPHS, LOOKS, TONES } from '../lib/palette.js';
 import { applyPatch, sameShape } from '../lib/patch.js';
@@ -55,6 +55,11 @@ test('large graphs fold into the same groups', () => {
     const blank = { ...golden('flights').nodes[0], parent: null, position: null };
     const given = rows.map(([id, label, state, type, counts]) => ({ ...blank, id, label, state, type, counts }));
     const lines = edges.map(([source, target]) => ({ source, target, names: [], kind: 'data' }));
+    const whole = { ...golden('flights'), nodes: given, edges: lines };
+    assert.deepEqual(
+      refold(fold({ ...whole, nodes: given.map(one => ({ ...one, state: 'Pending' })) }), whole),
+      fold(whole)
+    );
     const { model } = fold({ ...golden('flights'), nodes: given, edges: lines });
     assert.deepEqual(
       model.nodes.map(({ id, label, state, type, counts }) => [id, label, state, type, counts]),
