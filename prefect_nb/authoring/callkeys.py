@@ -45,6 +45,10 @@ class Binder:
         self._names = tuple(parameters)
         self._plain = all(p.kind in _PLAIN for p in parameters.values())
 
+    def takes(self, name: str) -> bool:
+        """Whether it has a parameter of this name."""
+        return name in self._names
+
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """The arguments; TypeError if the function could not be called so."""
         if self._plain and not kwargs and len(args) == len(self._names):

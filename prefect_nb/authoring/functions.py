@@ -13,7 +13,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import CellType, FunctionType
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from prefect_nb.analysis.code import reach
 from prefect_nb.analysis.origins import place_of
@@ -27,8 +27,10 @@ from prefect_nb.authoring.calls import Caller, current, home
 from prefect_nb.authoring.capture import replay
 from prefect_nb.authoring.copies import spent
 from prefect_nb.authoring.errands import run_plainly
+from prefect_nb.authoring.gates import planned
 from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Handlers
+from prefect_nb.authoring.house import Substitute
 from prefect_nb.authoring.keys import Keyed, part_rows
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.authoring.outputs import from_plain
@@ -48,7 +50,7 @@ from prefect_nb.executors.worker import serving
 from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
 
-__all__ = ["Substitute", "Task"]
+__all__ = ["Task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,13 +71,6 @@ class _Known:
             if space.get(name) is not value:
                 return False
         return all(_inside(cell) is value for cell, value in self.cells)
-
-
-class Substitute(Protocol):
-    """What runs in place of a function's body, under its name and key: the run that a nested flow is."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run it."""
 
 
 class Task(Generic[P, R]):
@@ -131,7 +126,7 @@ class Task(Generic[P, R]):
                 return self._plainly(args, kwargs)
             caller = Caller(flow, None)
         elif caller.plan is not None:
-            return cast(R, caller.plan.call(self, args, kwargs))
+            return cast(R, planned(caller.plan.call, self, args, kwargs))
         bound = self._binder.bind(args, kwargs)
         if self.is_async and _in_loop():  # it is to be awaited
             return cast(R, asyncio.to_thread(self._visit, caller, bound))
@@ -141,7 +136,7 @@ class Task(Generic[P, R]):
         """Begin one call and go on: a node, whose ``.result()`` waits for the value."""
         caller = current()
         if caller is not None and caller.plan is not None:
-            return caller.plan.call(self, args, kwargs)
+            return planned(caller.plan.call, self, args, kwargs)
         return Promise(self, args, kwargs).node
 
     def map(self, *args: Any, **kwargs: Any) -> Any:
@@ -152,19 +147,24 @@ class Task(Generic[P, R]):
         """
         caller = current()
         if caller is not None and caller.plan is not None:
-            return caller.plan.map(self, args, kwargs)
+            return planned(caller.plan.map, self, args, kwargs)
         return [self(*a, **k) for a, k in rows_of(args, kwargs, self.spec.name)]
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self.__call__, instance)  # type: ignore[arg-type]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Task, (self.function, self.spec, self.judge, self.handlers, self.where)
+        made = (self.function, self.spec, self.judge, self.handlers, self.where)
+        return Task, made, {"nout": self.nout, "tells_skips": self.tells_skips}
 
     def __repr__(self) -> str:
         return f"<task {self.spec.name}>"
 
     # --- what whoever attends to a visit needs ------------------------------------------------------------------------
+
+    def takes(self, name: str) -> bool:
+        """Whether it has a parameter of this name."""
+        return self._binder.takes(name)
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """The arguments by name, defaults included; TypeError if the function could not be called so."""

@@ -5,15 +5,17 @@ Knows nodes and a context variable; not what a gate decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from prefect_nb.authoring.nodes import Node, Plan
 from prefect_nb.core.spec import VisitId
+from prefect_nb.errors import UsageError
 
-__all__ = ["gates_for", "inside", "note"]
+__all__ = ["gates_for", "inside", "note", "planned"]
 
 
 @dataclass(slots=True)
@@ -49,3 +51,20 @@ def note(node: Node) -> Node:
     for block in _open.get():
         block.inside.add(node.visit)
     return node
+
+
+def planned(plan: Callable[..., Node], task: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Node:
+    """Plan a call or map that may say what else it waits for: ``load(rows, upstream_tasks=[checked])``.
+
+    Raises
+    ------
+    UsageError
+        If that is something else than nodes.
+    """
+    if "upstream_tasks" not in kwargs or task.takes("upstream_tasks"):
+        return plan(task, args, kwargs)
+    above = kwargs.pop("upstream_tasks")
+    if not isinstance(above, list | tuple) or any(type(node) is not Node for node in above):
+        raise UsageError(f"upstream_tasks takes a list of nodes, not {above!r}", hint="give what task calls gave")
+    with inside(*above):
+        return plan(task, args, kwargs)

@@ -14,7 +14,7 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.executors.loop import LoopThread
 from prefect_nb.protocols import Executor
 
-__all__ = ["Family", "House"]
+__all__ = ["Family", "House", "Substitute"]
 
 
 class House(Ground, Protocol):
@@ -55,3 +55,10 @@ class Family(Protocol):
 
     def ended(self) -> None:
         """One more child has ended."""
+
+
+class Substitute(Protocol):
+    """What runs in place of a function's body, under its name and key: the run that a nested flow is."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run it."""

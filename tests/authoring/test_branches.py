@@ -198,3 +198,26 @@ def test_a_gate_is_of_its_own_flow() -> None:
     assert parent(2) == "child"
     assert parent(3) == "none"
     assert L.entries == {"child": 1}
+
+
+def test_a_call_may_wait_for_what_it_is_not_given() -> None:
+    """With ``upstream_tasks=`` calls and maps wait, and are skipped too; a parameter of that name is the task's own."""
+
+    @task
+    def own(upstream_tasks: Any) -> Any:
+        return upstream_tasks
+
+    @flow
+    def ordered() -> Any:
+        first = said("first")
+        second = said("second", upstream_tasks=[first])
+        many = said.map(["a", "b"], upstream_tasks=(second,))
+        left = said("left", upstream_tasks=[skipped()])
+        with pytest.raises(UsageError, match="takes a list of nodes"):
+            said("wrong", upstream_tasks=["first"])
+        return [many, merge(left, "skipped"), own(upstream_tasks=[first])]
+
+    assert ordered() == [["a", "b"], "skipped", ["first"]]
+    assert list(L.entries)[:2] == ["first", "second"]
+    assert "left" not in L.entries
+    assert ("said", "said-2") in ordered.graph().edges
