@@ -153,7 +153,9 @@ class Transaction:
         mutated |= unforeseen
         self._keep(frozenset(bound) | deleted, frozenset(mutated))
         state = frozenset(n for n in mutated if is_code(now[n]) and n not in bound)
-        bound |= {n: now[n] for n in mutated - state}
+        # a plain cell's function keeps its state where it is; a task's gets a version, or its reader would make it anew
+        ours = {n for n in state if ns.version(ns.writer(n) or "", n) is not None}
+        bound |= {n: now[n] for n in (mutated - state) | ours}
         maybe = {n for n in bound if n in before and before[n] is bound[n] and n not in mutated}
         kept = frozenset(maybe - self._names.must_write)
         return Changes(bound, deleted, frozenset(mutated), self._unhashable, unforeseen, state, kept)
