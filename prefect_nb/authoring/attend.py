@@ -130,8 +130,7 @@ class Attendance(Desk):
         if order.why == "timeout":
             call.void.add(order.token)
             error = TimeoutError(f"{self.visit} took longer than {self.task.spec.timeout:g} s")
-            hard = self.house.executor.hard and told
-            info = error_info(error, None, kind="timeout", hard=hard)
+            info = error_info(error, None, kind="timeout", hard=self.house.executor.hard and told)
             self.house.errors[self.visit] = error
             self.house.session.post(
                 ev.BodyRaised(at=now(), visit=self.visit, token=order.token, error=info, retryable=not call.spent)
@@ -255,11 +254,13 @@ class Attendance(Desk):
         house, call = self.house, self._call
         if call is None:
             return
-        if order.token > 1 and any(not is_immutable(v) for v in call.bound.named.values()):
+        if order.token > 1 and not all(map(is_immutable, call.bound.named.values())):
             call.bound = self._bound()  # an earlier attempt may have changed what it was given
         entered = ev.BodyEntered(at=now(), visit=self.visit, token=order.token)
         with house.gate:
             if house.stopping:
+                if not house.parked:  # nobody will enter it, so nobody has to be waited for
+                    house.session.post(ev.BodyCancelled(at=now(), visit=self.visit, token=order.token))
                 return
             self._entered = order.token
             if not self.task.spec.once:

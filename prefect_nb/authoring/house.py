@@ -25,6 +25,7 @@ class House(Ground, Protocol):
     former: Former
     gate: threading.Lock
     stopping: bool
+    parked: bool
     errors: dict[VisitId, BaseException]
     guests: dict[VisitId, list[Callable[[], None]]]
 

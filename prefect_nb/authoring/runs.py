@@ -216,6 +216,8 @@ class Run:
     def _concluded(self, value: Any, error: BaseException | None, name: str) -> Any:
         """Close the run, and say what its flow's call gives."""
         work = self._work
+        if error is not None:
+            work.session.ask(durable=False)  # a cancel that made it may still be on its way
         if error is not None and not work.session.run.cancelled and not self._known(error):
             self._record(error, name)
         run = work.session.ask(ev.RunClosed(at=now()))

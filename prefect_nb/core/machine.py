@@ -204,11 +204,11 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
     if visit.state.name is not N.PENDING:
         return run, ()
     visit = evolved(visit, unmet=visit.unmet - 1)
-    stuck = run.stuck - (not visit.unmet)
+    run = evolved(run, visits=run.visits.put(dependant, visit), stuck=run.stuck - (not visit.unmet))
     if visit.unmet and end.type is StateType.COMPLETED:
-        return evolved(run, visits=run.visits.put(dependant, visit)), ()
+        return run, ()
     judged, effects = _judge(run, visit, event)
-    run = evolved(run, visits=run.visits.put(dependant, visit), stuck=stuck)
+    effects = () if visit.unmet else effects  # the last of those that ended with this one lets it go
     return (run, effects) if judged is visit else (_put(run, visit, judged), (ClearTimer(dependant), Settle(dependant)))
 
 

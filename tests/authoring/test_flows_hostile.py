@@ -18,7 +18,7 @@ from prefect_nb import Retry, context, flow, resume, signals, task, unmapped
 from prefect_nb.authoring.functions import Task
 from prefect_nb.authoring.runs import Run
 from prefect_nb.core import events as ev
-from prefect_nb.errors import NotAvailable, TaskFailed, UsageError
+from prefect_nb.errors import NotAvailable, TaskCancelled, TaskFailed, UsageError
 
 L = Ledger()
 VERSION = [1]
@@ -389,6 +389,30 @@ def test_a_stop_reaches_a_body_on_its_way_in(kind: str, monkeypatch: pytest.Monk
     assert run.wait(PATIENCE_S).name == "Cancelled"
     run.left()
     assert L.entries["body"] == 0
+
+
+def test_a_body_that_hears_of_a_cancel_first_ends_the_run() -> None:
+    """The flow's body is refused a call before the engine has heard of the cancel; the run ends as Cancelled."""
+    handle: list[Run] = []
+
+    @flow
+    def etl() -> Any:
+        L.wait("submitted")
+        inc(1).result()
+        run = handle[0]
+        session = run._work.session
+        session.bus.subscribe(lambda _: (L.event("held").set(), L.wait("go on")))
+        session.post(ev.TaskInvalidated(at=time.time(), visit=session.run.latest["inc"]))
+        L.wait("held")
+        run.cancel()
+        threading.Timer(0.1, L.event("go on").set).start()
+        return inc(3)
+
+    handle.append(etl.submit())
+    L.event("submitted").set()
+    with pytest.raises(TaskCancelled):
+        handle[0].result(PATIENCE_S)
+    assert (handle[0].state.name, all_final(handle[0])) == ("Cancelled", True)
 
 
 def test_a_cancelled_map_asks_its_iterator_for_nothing_more() -> None:

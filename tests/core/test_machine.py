@@ -12,7 +12,7 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import ClearTimer, Effect, Enter, Interrupt, Resolve, SetTimer, Settle
 from prefect_nb.core.machine import step
 from prefect_nb.core.moves import ILLEGAL, MOVES, TASK_EVENTS
-from prefect_nb.core.policy import Retry
+from prefect_nb.core.policy import Retry, Trigger
 from prefect_nb.core.run import Run, evolved
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import EDGES, State, StateName
@@ -398,6 +398,15 @@ def test_the_root_cause_travels_down() -> None:
     run, orders = after(PLAIN, planned(B, A), planned(C, B), *running(), raised())
     assert [run.visits[v].state.data["cause"] for v in (B, C)] == ["a Failed"] * 2
     assert [ClearTimer(A), Settle(A), ClearTimer(B), Settle(B), ClearTimer(C), Settle(C)] == list(orders)
+
+
+def test_what_hears_of_two_ends_at_once_is_let_go_once() -> None:
+    """A failure that ends also what is between lets a task that heeds both begin one time."""
+    plans = (planned(A), planned(B, A), planned(C, A, B, trigger=Trigger("all_finished")))
+    run, _ = after(*plans, *failed(A)[:-1])
+    run, effects = after(failed(A)[-1], run=run)
+    assert run.visits[B].state.label == "TriggerFailed"
+    assert effects.count(Resolve(C)) == 1
 
 
 def test_a_long_chain_ends_without_recursion() -> None:

@@ -7,6 +7,8 @@ what                  how                                                       
                       2-3 workers on 1-2 visits, with the real step, batch and SQL
 ``test_simulation``   seeded lives of kernels, command lines, disks and stores, with the     ``sim_world.py SEED``
                       real session, recovery, database and codec
+``test_flow_lives``   seeded lives of flows of functions, cut off and resumed, against       ``flow_world.py SEED``
+                      plain Python
 ``test_fence``        every event that quotes an old permission, in every state              its row
 ``test_regressions``  the faults that were found, each as its shortest story                 its test
 ``test_mutants``      faults put into a copy of the package, and who has to see each         ``-m slow``: the score
