@@ -14,6 +14,7 @@ from contextlib import suppress
 from importlib import import_module
 from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
 
+from prefect_nb.authoring.afterwards import known_in, unfit
 from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.childflows import ChildFlow, given, hosted
@@ -157,13 +158,15 @@ class Flow(Generic[P, R]):
         return self._run(work, values, patient=patient)
 
     def _resumed(
-        self, ground: Footing, row: RunRow, former_worker: str, *, patient: bool = True
+        self, ground: Footing, row: RunRow, former_worker: str, *, patient: bool = True, again: str = ""
     ) -> tuple[Run, Callable[[], Any]]:
-        """A run that was left, and what drives it to its end."""
+        """A run that was left, and what drives it to its end; a task that is wanted `again` is not taken over."""
         before = fold(event for _, event in ground.store.events(row.run))
+        wanted = known_in(before, again) if again else ""
         opening = self._opening(ground, row.run, {}, resume=row.run, former=former_worker)
         session, _ = open_session(ground.store, opening, now)
         _give_up_waiting(session)
+        before = unfit(session, before, wanted) if wanted else before
         work = FlowRun(ground, session, Former(before), self.workers, body_code=code_digest(self.function.__code__))
         values = dict(row.parameters)
         if address := row.graph.get("parameters"):
@@ -175,7 +178,7 @@ class Flow(Generic[P, R]):
 
     def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
         work.where = self.where
-        run = Run(work, self.name, patient=patient)
+        run = Run(work, self.name, lambda task: resume(work.session.run.id, again=task), patient=patient)
         positional, named = self.parameters.spread(values)
         _running[run.id] = run
         warn_about_tries(self.function)
@@ -250,7 +253,7 @@ def flow(
     return decorate if function is None else decorate(function)
 
 
-def resume(run_id: str) -> Run:
+def resume(run_id: str, *, again: str = "") -> Run:
     """Go on with a run that was paused, interrupted, failed or whose process vanished; in any process with its code.
 
     What had succeeded is not run again; what was running is.
@@ -259,21 +262,23 @@ def resume(run_id: str) -> Run:
     ----------
     run_id : str
         The run, or an unambiguous beginning of its id.
+    again : str
+        A task whose result is not taken over, though it had succeeded.
 
     Raises
     ------
     UsageError
-        If there is no such run, it ended well, still runs elsewhere, or its flow's code cannot be found.
+        If there is no such run or task, it ended well, still runs elsewhere, or its flow's code cannot be found.
     """
     row = footing().store.run(run_id)
     if row is None:
         raise UsageError(f"there is no run {run_id} in {footing().place.folder}", hint="prefect-nb runs lists them")
-    run, drive = _go_on(row)
+    run, drive = _go_on(row, again=again)
     _in_background(watched(run, drive), row.flow)
     return run
 
 
-def _go_on(row: RunRow, *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
+def _go_on(row: RunRow, *, patient: bool = True, again: str = "") -> tuple[Run, Callable[[], Any]]:
     here = _running.get(row.run)
     former = ""
     if here is not None:
@@ -284,7 +289,7 @@ def _go_on(row: RunRow, *, patient: bool = True) -> tuple[Run, Callable[[], Any]
     ground = footing()
     if row.worker in _mine:
         former = row.worker
-    return _located(row)._resumed(ground, row, former, patient=patient)
+    return _located(row)._resumed(ground, row, former, patient=patient, again=again)
 
 
 def _located(row: RunRow) -> Flow[..., Any]:

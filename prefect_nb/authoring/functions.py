@@ -37,7 +37,7 @@ from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.promises import Promise, rows_of
 from prefect_nb.authoring.recall import Past
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
-from prefect_nb.authoring.solo import Solo, abandoned
+from prefect_nb.authoring.solo import Solo, abandoned, refuse_unrecorded
 from prefect_nb.authoring.targets import claim, restored, target_of
 from prefect_nb.authoring.triggers import Judge
 from prefect_nb.core import events as ev
@@ -46,6 +46,7 @@ from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.engine.desk import Desk
 from prefect_nb.errors import ResultUnavailable
+from prefect_nb.executors.loop import in_loop
 from prefect_nb.executors.worker import serving
 from prefect_nb.protocols import Entry, LogChunk
 from prefect_nb.wiring import now
@@ -123,12 +124,13 @@ class Task(Generic[P, R]):
         caller = current()
         if caller is None:
             if (flow := home()) is None:
+                refuse_unrecorded(self.spec)
                 return self._plainly(args, kwargs)
             caller = Caller(flow, None)
         elif caller.plan is not None:
             return cast(R, planned(caller.plan.call, self, args, kwargs))
         bound = self._binder.bind(args, kwargs)
-        if self.is_async and _in_loop():  # it is to be awaited
+        if self.is_async and in_loop():  # it is to be awaited
             return cast(R, asyncio.to_thread(self._visit, caller, bound))
         return self._visit(caller, bound)
 
@@ -247,7 +249,7 @@ class Task(Generic[P, R]):
         if self.where == "processes":
             return cast(R, run_plainly(self.function, args, kwargs))
         value: Any = self.function(*args, **kwargs)
-        if self.is_async and not _in_loop():
+        if self.is_async and not in_loop():
             return cast(R, asyncio.run(value))
         return cast(R, value)
 
@@ -339,12 +341,3 @@ def _steady(value: object) -> bool:
     if isinstance(value, FunctionType | type) and place_of(value.__module__) in ("stdlib", "installed"):
         return True
     return value is None or (is_immutable(value) and not getattr(value, "__closure__", None))
-
-
-def _in_loop() -> bool:
-    """Whether an event loop runs in this thread."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

@@ -42,11 +42,14 @@ class Run:
         The run under way.
     flow : str
         The flow's name, for people.
+    resumed : callable
+        Goes on with it, once it was left, without taking a task's result over.
     patient : bool
         Whether who drives it waits for a person's answer.
     """
 
-    def __init__(self, work: FlowRun, flow: str, *, patient: bool = True) -> None:
+    def __init__(self, work: FlowRun, flow: str, resumed: Callable[[str], Run], *, patient: bool = True) -> None:
+        self._resumed = resumed
         self._work = work
         self._flow = flow
         self._patient = patient
@@ -137,6 +140,25 @@ class Run:
             session.ask(event)
             return
         self._wish("approve", event.visit.label, {"note": note, "value": dict(event.value)})
+
+    def retry(self, task: str) -> Run:
+        """Go on with a run that ended badly or was paused, and run this task again though it had succeeded; the run.
+
+        What depends on the task runs again where its value is another. Of a map the children that had not succeeded
+        run again; ``fetch[3]`` names one that had.
+
+        Raises
+        ------
+        UsageError
+            If it still runs, ended well or was cancelled, or has no such task.
+        """
+        state = self.state
+        if state.name in (StateName.SUCCESS, StateName.SKIPPED, StateName.CANCELLED):
+            hint = "call the flow again: what did not change is reused"
+            raise UsageError(f"run {self.id} ended as {state.label}; its tasks are not tried again", hint=hint)
+        if not state.final and state.type is not StateType.PAUSED:
+            raise UsageError(f"run {self.id} is {state.label}", hint="wait for its end, or cancel it first")
+        return self._resumed(task)
 
     def _wish(self, kind: str, task: str = "", detail: Mapping[str, Any] | None = None) -> None:
         """A wish for a run that is left: its engine here has ended."""

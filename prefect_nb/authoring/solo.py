@@ -22,13 +22,14 @@ from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Resolve
 from prefect_nb.core.reasons import Reason
 from prefect_nb.core.run import Visit
+from prefect_nb.core.spec import TaskSpec
 from prefect_nb.core.states import StateName
 from prefect_nb.engine.desk import Desk, Order, Settled
 from prefect_nb.engine.session import Session
-from prefect_nb.errors import NotAvailable, TaskCancelled, TaskTimeout
+from prefect_nb.errors import NotAvailable, TaskCancelled, TaskTimeout, UsageError
 from prefect_nb.wiring import now
 
-__all__ = ["Solo", "abandoned"]
+__all__ = ["Solo", "abandoned", "refuse_unrecorded"]
 
 
 def abandoned(visit: Visit | None) -> bool:
@@ -192,3 +193,17 @@ def _why(visit: Visit, error: BaseException | None) -> BaseException:
 
 def _waits(visit: Visit) -> BaseException:
     return signals.outside(signals.Pause(visit.state.message), visit.id.task)
+
+
+def refuse_unrecorded(spec: TaskSpec) -> None:
+    """Where nothing is recorded, nobody can be asked and nothing is known to have run once.
+
+    Raises
+    ------
+    UsageError
+        If the task wants that.
+    """
+    if spec.approve or spec.once:
+        wants = "waits for a person" if spec.approve else "is to run once"
+        hint = f"call it in a flow, or load the extension; {spec.name}.function(…) is the bare function"
+        raise UsageError(f"{spec.name} {wants}, but nothing is recorded here", hint=hint, task=spec.name)

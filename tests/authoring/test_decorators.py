@@ -98,3 +98,16 @@ def test_in_a_notebook_its_calls_are_visits_of_the_cell(bench: ShellBench) -> No
         ("a", "twice", "Success"),
     ]
     assert bench.value("a") == "[2, 4]"
+
+
+@pytest.mark.parametrize(("options", "wants"), [({"approve": True}, "waits for a person"), ({"once": True}, "once")])
+def test_what_has_to_be_recorded_does_not_run_where_nothing_is(options: Any, wants: str) -> None:
+    """Without a flow and without the extension a task is its function, unless that would break its word."""
+
+    @task(**options)
+    def deploy() -> str:
+        return "done"
+
+    with pytest.raises(UsageError, match=wants):
+        deploy()
+    assert deploy.function() == "done"

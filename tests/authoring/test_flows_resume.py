@@ -374,3 +374,89 @@ except KeyboardInterrupt:
     said = place.run(f"from prefect_nb import resume\nprint(resume({run!r}).result(30))")
     assert said == str(4 + 45 + 1)
     assert place.noted["first 3"] == 1
+
+
+def _entered(name: str) -> int:
+    """Note an entry in a file, for a body whose captured data changed is another call; how many there were."""
+    with open("entries", "a+") as file:
+        file.write(f"{name}\n")
+        file.seek(0)
+        return file.read().splitlines().count(name)
+
+
+def test_a_task_is_tried_again_in_a_run_that_ended_badly() -> None:
+    """Also one that had succeeded; what depends on it runs again where its value is another, the rest is taken over."""
+
+    @task
+    def drawn() -> int:
+        return _entered("drawn")
+
+    @task
+    def doubled(x: int) -> int:
+        _entered("doubled")
+        return 2 * x
+
+    @task
+    def apart() -> int:
+        return _entered("apart")
+
+    @task
+    def last(x: int, y: int) -> int:
+        if _entered("last") < 3:
+            raise ValueError("not yet")
+        return x + y
+
+    @flow
+    def retried() -> Any:
+        return last(doubled(drawn()), apart())
+
+    def entries() -> dict[str, int]:
+        return dict(Counter(Path("entries").read_text().split()))
+
+    run = retried.submit()
+    with pytest.raises(ValueError, match="not yet"):
+        run.result()
+    second = run.retry("last")
+    with pytest.raises(ValueError, match="not yet"):
+        second.result()
+    assert entries() == {"drawn": 1, "doubled": 1, "apart": 1, "last": 2}
+    third = second.retry("drawn")
+    assert third.result() == 5
+    assert entries() == {"drawn": 2, "doubled": 2, "apart": 1, "last": 3}
+    with pytest.raises(UsageError, match="ended as Success"):
+        third.retry("last")
+
+
+def test_what_cannot_be_tried_again_says_why() -> None:
+    """An unknown task, and a run that is under way."""
+    L.__init__()  # type: ignore[misc]
+
+    @task
+    def fails() -> None:
+        raise ValueError("always")
+
+    @flow
+    def failing() -> Any:
+        return fails()
+
+    run = failing.submit()
+    with pytest.raises(ValueError, match="always"):
+        run.result()
+    with pytest.raises(UsageError, match="has no task nowhere"):
+        run.retry("nowhere")
+
+    @task
+    def held() -> None:
+        L.event("in").set()
+        L.wait("go")
+
+    @flow
+    def holding() -> Any:
+        return held()
+
+    under_way = holding.submit()
+    L.wait("in")
+    with pytest.raises(UsageError, match="is Running"):
+        under_way.retry("held")
+    L.event("go").set()
+    assert under_way.result() is None

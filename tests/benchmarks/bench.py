@@ -3,7 +3,7 @@
 Run it on a quiet machine::
 
     python tests/benchmarks/bench.py            # all of it, about three minutes
-    python tests/benchmarks/bench.py cells      # one part: cells, large, calls, demo or views
+    python tests/benchmarks/bench.py cells      # one part: analysis, cells, large, calls, demo or views
 
 Each figure is a median over interleaved runs in fresh folders; read ratios, not seconds.
 """
@@ -22,6 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from analysis import analysis
 from jupyter_client.manager import start_new_kernel
 
 ROOT = Path(__file__).parents[2]
@@ -212,6 +213,7 @@ def _timed_kernel(folder: Path) -> float:
 
 
 PARTS: dict[str, Callable[[Path], None]] = {
+    "analysis": lambda folder: analysis(),
     "cells": cells,
     "large": large,
     "calls": calls,
