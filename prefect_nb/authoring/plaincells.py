@@ -16,6 +16,7 @@ from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.footprint import is_shells
 from prefect_nb.authoring.inputs import Version, overwritten, versions
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.tracebacks import spare
 from prefect_nb.core.states import StateType
 from prefect_nb.errors import NotAvailable, ResultUnavailable
 
@@ -88,6 +89,7 @@ class PlainCells:
         if flow.opened and (missing := self._missing(cell)) is not None:
             self._refuse(missing)
         self._before_values()
+        spare(flow.shell)
         enter(Caller(flow, None, cell.id))
 
     def _put_back(self, cell: CellInfo) -> None:

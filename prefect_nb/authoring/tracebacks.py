@@ -7,6 +7,7 @@ fills. Frames of this package never reach the user: they are cut out of the chai
 from __future__ import annotations
 
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -14,7 +15,7 @@ from typing import Any
 
 from prefect_nb.core.events import ErrorInfo
 
-__all__ = ["error_info", "present", "user_frames"]
+__all__ = ["error_info", "present", "spare", "user_frames"]
 
 MESSAGE_LIMIT = 2_000
 TRACEBACK_LIMIT = 20_000
@@ -88,6 +89,46 @@ def present(shell: Any, error: BaseException, tb: TracebackType | None, *, befor
     """
     _Shown(shell, error, tb, before_run).arm()
     return error
+
+
+def spare(shell: Any) -> None:
+    """Let an error of the plain cell that is about to run be shown without our frames: what it called may be a task.
+
+    Parameters
+    ----------
+    shell : IPython.core.interactiveshell.InteractiveShell
+        Left alone where somebody else shows its errors.
+    """
+    if "showtraceback" not in shell.__dict__:
+        _Spared(shell).arm()
+
+
+class _Spared:
+    """Stands in for ``shell.showtraceback`` until the end of a plain cell."""
+
+    def __init__(self, shell: Any) -> None:
+        self._shell = shell
+
+    def arm(self) -> None:
+        self._shell.showtraceback = self
+        self._shell.events.register("post_execute", self._disarm)
+
+    def _disarm(self) -> None:
+        self._shell.events.unregister("post_execute", self._disarm)
+        if self._shell.__dict__.get("showtraceback") is self:
+            del self._shell.showtraceback
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        error = sys.exc_info()[1]
+        if not args and "exc_tuple" not in kwargs and error is not None:
+            for each in (error, *_linked(error)):
+                each.__traceback__ = _without_ours(each.__traceback__)
+        type(self._shell).showtraceback.__get__(self._shell)(*args, **kwargs)
+
+
+def _without_ours(tb: TracebackType | None) -> TracebackType | None:
+    kept = user_frames(tb)
+    return tb if kept is None else kept
 
 
 class _Shown:

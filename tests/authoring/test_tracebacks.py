@@ -7,6 +7,7 @@ import types
 from typing import Any
 
 import pytest
+from cell_parts import Book
 
 from prefect_nb import errors
 from prefect_nb.authoring import tracebacks
@@ -77,3 +78,20 @@ def test_user_frames_keeps_the_order_and_drops_ours() -> None:
         tb = tb.tb_next
     assert names == ["_caught", "<module>", "f", "<lambda>"]
     assert user_frames(None) is None
+
+
+CALLS = {"a call": "halve(1)", "a flow": "etl()", "a wrong use": "task(retries=1)(halve)"}
+
+
+@pytest.mark.parametrize("what", CALLS)
+def test_an_error_in_a_plain_cell_has_the_users_frames_only(book: Book, what: str) -> None:
+    """What a call of a task or a flow raises points at the user's lines, as without us."""
+    book.execute(
+        "one",
+        "from prefect_nb import flow, task\n@task\ndef halve(x):\n    return x / 0\n@flow\ndef etl():\n    return halve(1)",
+    )
+    ran = book.execute("two", CALLS[what])
+    assert ran.error is not None
+    assert f"----> 1 {CALLS[what]}" in ran.text
+    assert "prefect_nb/" not in ran.text
+    assert "showtraceback" not in book.shell.__dict__

@@ -252,8 +252,8 @@ MUTANTS = (
     _one(
         "a late entry counts",
         "core/bodies.py",
-        _LATE + '    started = event.at if visit.started_at is None else visit.started_at\n    tried = [',
-        '    started = event.at if visit.started_at is None else visit.started_at\n    tried = [',
+        _LATE + "    started = event.at if visit.started_at is None else visit.started_at\n    tried = [",
+        "    started = event.at if visit.started_at is None else visit.started_at\n    tried = [",
         FENCE,
     ),
     _one(
