@@ -308,7 +308,7 @@ class FlowRun:
     def given(self, node: Node, skipped: Any = None) -> Any:
         """What a task that depends on this node is given: its value, or `skipped`, else the exception itself."""
         visit = self.session.run.visits[node.visit]
-        if visit.state.name is StateName.SKIPPED:
+        if visit.state.name is StateName.SKIPPED and (visit.width is None or skipped is not None):
             return skipped
         if visit.width is not None and visit.state.type in (StateType.COMPLETED, StateType.FAILED):
             return [self.given(Node(self, child)) for child in visit.children]
@@ -328,10 +328,10 @@ class FlowRun:
         self._values.keep(visit, value, stored=stored)
 
     def _value(self, visit: Visit) -> Any:
-        if visit.state.name is StateName.SKIPPED:
-            return None
         if visit.width is not None:
             return [self.outcome(child) for child in visit.children]
+        if visit.state.name is StateName.SKIPPED:
+            return None
         if (held := self._values.find(visit.id)) is not None:
             return held[0]
         if not visit.result:

@@ -286,3 +286,22 @@ def test_a_cancelled_map_ends() -> None:
 def test_outside_a_flow_a_map_gives_the_values() -> None:
     """As plain calls would."""
     assert pair.map([1, 2], unmapped("x")) == [(1, "x"), (2, "x")]
+
+
+def test_a_map_of_nothing_but_skips_has_a_place_for_each_child() -> None:
+    """As one whose children were skipped in part; one that never opened has none."""
+
+    @task
+    def skips(x: int) -> int:
+        raise signals.skip("nothing to do")
+
+    @task(skip_on_upstream_skip=False)
+    def seen(xs: Any) -> Any:
+        return [xs]
+
+    @flow
+    def reduced() -> Any:
+        many = skips.map(range(2))
+        return [seen(many), many, seen(skips.map(skips(1)))]
+
+    assert reduced() == [[[None, None]], [None, None], [None]]

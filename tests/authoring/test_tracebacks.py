@@ -88,7 +88,8 @@ def test_an_error_in_a_plain_cell_has_the_users_frames_only(book: Book, what: st
     """What a call of a task or a flow raises points at the user's lines, as without us."""
     book.execute(
         "one",
-        "from prefect_nb import flow, task\n@task\ndef halve(x):\n    return x / 0\n@flow\ndef etl():\n    return halve(1)",
+        "from prefect_nb import flow, task\n@task\ndef halve(x):\n    return x / 0\n"
+        "@flow\ndef etl():\n    return halve(1)",
     )
     ran = book.execute("two", CALLS[what])
     assert ran.error is not None

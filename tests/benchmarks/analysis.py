@@ -40,9 +40,8 @@ def analysis() -> None:
     took = _wall(lambda: fingerprint(frame))
     print(f"frame of 52 MB             {1e3 * took:7.2f} ms  (bar 15 ms)")
     array = np.random.default_rng(0).random(1 << 27)
-    print(
-        f"array of 1 GB              {array.nbytes / 1e9 / _wall(lambda: fingerprint(array), 3):7.2f} GB/s  (bar 2 GB/s)"
-    )
+    rate = array.nbytes / 1e9 / _wall(lambda: fingerprint(array), 3)
+    print(f"array of 1 GB              {rate:7.2f} GB/s  (bar 2 GB/s)")
 
 
 def _edited() -> float:

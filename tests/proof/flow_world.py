@@ -108,9 +108,7 @@ def oracle(program: Program) -> list[list[tuple[str, int]]]:
 
 def _whole(kind: str, ends: list[tuple[str, int]]) -> Any:
     """What a row's node stands for."""
-    if kind == "call":
-        return _given(ends)[0]
-    return None if ends and all(state == "Skipped" for state, _ in ends) else _given(ends)
+    return _given(ends)[0] if kind == "call" else _given(ends)
 
 
 def _given(ends: list[tuple[str, int]]) -> list[Any]:
