@@ -52,7 +52,10 @@ _RUNS = """\
 A run's state is never set: it is rolled up from its visits, first match wins. Cancelled or Cancelling when somebody
 asked the run to stop; Crashed when its process vanished; Paused when it was interrupted or only a pause blocks it;
 Running while anything is active; Open when a live notebook waits for its next cell; and once it is closed: Failed if
-anything failed, Cancelled if anything was stopped, Skipped if everything was skipped, else Success.
+anything failed, Cancelled if anything was stopped, Skipped if everything was skipped, else Success. Where a flow names
+reference tasks, that is asked of these alone, and a task with `reference=False` is never asked; the message tells what
+else failed. A terminal handler's verdict, Success or Failed, is part of the event that closes the run and stands in
+place of Success, Skipped or Failed, with what it was in its message.
 
 When a run is final all its visits are; only a Crashed run keeps what had not begun, for whoever resumes it. A closed
 run begins nothing. Taking a run over (dashed) voids every permission that was given under the former worker.

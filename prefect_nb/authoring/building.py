@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 
 from prefect_nb.authoring import flows
 from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.endings import FlowOptions
 from prefect_nb.authoring.gates import gates_for, inside, note
 from prefect_nb.authoring.nodes import Flat, Node, Whole, filled, nodes_among
 from prefect_nb.authoring.operations import OPERATIONS
@@ -25,6 +26,7 @@ from prefect_nb.authoring.runs import Run
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName
 from prefect_nb.errors import UsageError
+from prefect_nb.wiring import executor_name
 
 if TYPE_CHECKING:
     from prefect_nb.authoring.functions import Task
@@ -141,8 +143,8 @@ class Flow(flows.Flow[..., dict[str, Any]]):
     ----------
     name : str
         What its runs are called.
-    workers : int, optional
-        How many task bodies may run at a time.
+    **options
+        See :class:`~prefect_nb.authoring.endings.FlowOptions`.
 
     Examples
     --------
@@ -154,11 +156,12 @@ class Flow(flows.Flow[..., dict[str, Any]]):
     >>> run = f.run(day="2026-11-22")
     """
 
-    def __init__(self, name: str, *, workers: int | None = None) -> None:
+    def __init__(self, name: str, /, **options: Unpack[FlowOptions]) -> None:
         if not isinstance(name, str) or not name:
             raise UsageError(f"Flow takes a name, not {name!r}", hint='with Flow("etl") as f, or @flow above a def')
         self._draft = _Draft(name)
         self._open: Any = None
+        self._reference: list[_Key] = []
 
         def body(**parameters: Any) -> dict[str, Any]:
             return self._replayed(parameters)
@@ -166,7 +169,8 @@ class Flow(flows.Flow[..., dict[str, Any]]):
         body.__name__ = body.__qualname__ = name
         self._body = body
         self._declare()
-        super().__init__(body, name, workers or default_workers())
+        where = executor_name(options.get("executor")) or "threads"
+        super().__init__(body, name, options.get("workers") or default_workers(), where, options)
 
     def __enter__(self) -> Self:
         self._open = calling(Caller(cast(Any, None), None, plan=self._draft))
@@ -211,8 +215,22 @@ class Flow(flows.Flow[..., dict[str, Any]]):
         for upstream, downstream in pairwise(nodes):
             self.add_edge(upstream, downstream)
 
+    def set_reference_tasks(self, nodes: Sequence[Node]) -> None:
+        """Let only these decide how a run ends; a failure of another task is told and does not fail the run.
+
+        Raises
+        ------
+        UsageError
+            If one of them is a node of another flow, or a parameter.
+        """
+        for node in nodes:
+            self._draft.own(node)
+            if _key(node) in self._draft.parameters:
+                raise UsageError(f"{node.name} is a parameter, which cannot fail")
+        self._reference = [_key(node) for node in nodes]
+
     def update(self, other: Flow) -> None:
-        """Take over the calls and parameters of another flow; its nodes are this flow's too.
+        """Take over the calls, parameters and reference tasks of another flow; its nodes are this flow's too.
 
         Raises
         ------
@@ -225,6 +243,7 @@ class Flow(flows.Flow[..., dict[str, Any]]):
             raise UsageError(f"{self.name} and {other.name} both have a parameter {both[0]}", hint="rename one of them")
         self._draft.steps.update(other._draft.steps)
         self._draft.parameters.update(other._draft.parameters)
+        self._reference += other._reference
         self._declare()
         self.parameters = type(self.parameters)(self._body)
 
@@ -256,6 +275,7 @@ class Flow(flows.Flow[..., dict[str, Any]]):
             ends[_key(step.node)] = node.name
             for above in step.above:
                 ends.pop(_key(above), None)
+        self.ending.exact = tuple(dict.fromkeys(made[key].name for key in self._reference))
         return {name: made[key] for key, name in ends.items()}
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from prefect_nb.authoring import signals
 from prefect_nb.core import events as ev
-from prefect_nb.core.rollup import unhandled
+from prefect_nb.core.rollup import failures
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateName, StateType
@@ -53,8 +53,8 @@ def error_of(run: Run, visit_id: VisitId, errors: Mapping[VisitId, BaseException
 
 
 def first_failure(run: Run, errors: Mapping[VisitId, BaseException]) -> tuple[str, BaseException] | None:
-    """The task that failed first and that nobody answered for, and its exception."""
-    failed = [run.visits[run.latest[task]] for task in unhandled(run)]
+    """Of the tasks for which the run fails the one that failed first, and its exception."""
+    failed = [run.visits[run.latest[task]] for task in failures(run)]
     if not failed:
         return None
     own = [v for v in failed if v.state.name in _OWN] or failed

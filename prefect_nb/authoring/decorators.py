@@ -45,6 +45,8 @@ class Options(TypedDict, total=False):
         Whether a body whose outcome is unknown waits for a person instead of being entered again.
     skip_on_upstream_skip : bool
         Whether it is skipped when something upstream was.
+    reference : bool
+        Whether its end counts for that of its run (default); else it neither fails it nor answers for a failure.
     nout : int
         How many values it gives, so that in a flow its node can be unpacked: ``train, test = split(rows)``.
     on_state : callable or list of them
@@ -71,6 +73,7 @@ class Options(TypedDict, total=False):
     approve: bool
     once: bool
     skip_on_upstream_skip: bool
+    reference: bool
     nout: int
     on_state: Handler | Sequence[Handler]
     on_success: Handler | Sequence[Handler]
@@ -134,6 +137,7 @@ def task(function: Callable[..., Any] | None = None, /, **options: Unpack[Option
             skip_with_upstream=bool(options.get("skip_on_upstream_skip", True)),
             approve=bool(options.get("approve", False)) or asked.approve,
             once=bool(options.get("once", False)),
+            reference=bool(options.get("reference", True)),
         )
         made: Task[..., Any] = Task(body, spec, asked.judge, handlers(options), executor_name(options.get("executor")))
         made.nout = _count(options["nout"]) if "nout" in options else None

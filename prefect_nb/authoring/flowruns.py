@@ -18,6 +18,7 @@ from prefect_nb.authoring.attend import Attendance
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.causes import error_of, given_up
 from prefect_nb.authoring.copies import own, source_of
+from prefect_nb.authoring.endings import Ending
 from prefect_nb.authoring.footing import Footing
 from prefect_nb.authoring.former import Former
 from prefect_nb.authoring.gates import gates_for, note
@@ -82,6 +83,7 @@ class FlowRun:
         self.executor: Executor = ThreadExecutor(workers)
         self.loop = LoopThread()
         self.where, self.window = "threads", 4 * workers
+        self.ending, self.was = Ending(), State(StateName.PENDING, session.run.created_at)
         self.gate = threading.Lock()
         self.stopping = self.parked = self.unattended = False
         self.errors: dict[VisitId, BaseException] = {}

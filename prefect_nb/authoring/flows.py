@@ -12,12 +12,13 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack, cast, overload
 
 from prefect_nb.authoring.afterwards import known_in, unfit
 from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.childflows import ChildFlow, given, hosted
+from prefect_nb.authoring.endings import Ending, FlowOptions
 from prefect_nb.authoring.flowruns import FlowRun
 from prefect_nb.authoring.footing import Footing, footing
 from prefect_nb.authoring.former import Former, code_digest
@@ -64,9 +65,20 @@ class Flow(Generic[P, R]):
         How many task bodies may run at a time.
     where : str
         The executor of tasks that do not name one.
+    options : FlowOptions, optional
+        What it says about the end of its runs.
     """
 
-    def __init__(self, function: Callable[P, R], name: str, workers: int, where: str = "threads") -> None:
+    def __init__(
+        self,
+        function: Callable[P, R],
+        name: str,
+        workers: int,
+        where: str = "threads",
+        options: FlowOptions | None = None,
+    ) -> None:
+        self._options: FlowOptions = options or {}
+        self.ending = Ending(options)
         self.function = function
         self.name = name
         self.workers = workers
@@ -128,7 +140,7 @@ class Flow(Generic[P, R]):
         raise UsageError(f"{self.name} is a method; a flow is a plain function", hint="define it outside the class")
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Flow, (self.function, self.name, self.workers, self.where)
+        return Flow, (self.function, self.name, self.workers, self.where, self._options)
 
     def __repr__(self) -> str:
         return f"<flow {self.name}>"
@@ -174,10 +186,11 @@ class Flow(Generic[P, R]):
             assert isinstance(stored, dict)
             values |= stored["parameters"]
         positional, named = self.parameters.spread(values)
+        work.was = before.state
         return self._run(work, self.parameters.checked(positional, named), patient=patient)
 
     def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
-        work.where = self.where
+        work.where, work.ending = self.where, self.ending
         run = Run(work, self.name, lambda task: resume(work.session.run.id, again=task), patient=patient)
         positional, named = self.parameters.spread(values)
         _running[run.id] = run
@@ -207,36 +220,24 @@ def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 
 
 @overload
-def flow(
-    *, name: str | None = None, workers: int | None = None, executor: str | None = None
-) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 
 
-def flow(
-    function: Callable[..., Any] | None = None,
-    /,
-    *,
-    name: str | None = None,
-    workers: int | None = None,
-    executor: str | None = None,
-) -> Any:
+def flow(function: Callable[..., Any] | None = None, /, **options: Unpack[FlowOptions]) -> Any:
     """Make a function a flow; with or without options.
 
     Parameters
     ----------
-    name : str, optional
-        What its runs are called; by default the function's name, with its module's where it is imported.
-    workers : int, optional
-        How many task bodies may run at a time; by default four more than there are processors, at most 32.
-    executor : str, optional
-        Where bodies of tasks run that do not say it themselves: ``"threads"`` (default) or ``"processes"``.
+    **options
+        See :class:`~prefect_nb.authoring.endings.FlowOptions`.
 
     Raises
     ------
     UsageError
         If an option cannot be used.
     """
-    where = executor_name(executor) or "threads"
+    name, workers = options.get("name"), options.get("workers")
+    where = executor_name(options.get("executor")) or "threads"
     if workers is not None and (not isinstance(workers, int) or workers < 1):
         raise UsageError(f"workers must be a whole number, 1 or more, not {workers!r}")
 
@@ -248,7 +249,7 @@ def flow(
                 f"{body.__name__} is async or a generator", hint="a flow is a plain def; tasks may be async"
             )
         module = "" if body.__module__ == "__main__" else f"{body.__module__}."
-        return Flow(body, name or f"{module}{body.__qualname__}", workers or default_workers(), where)
+        return Flow(body, name or f"{module}{body.__qualname__}", workers or default_workers(), where, options)
 
     return decorate if function is None else decorate(function)
 

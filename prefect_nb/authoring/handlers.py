@@ -96,7 +96,7 @@ class Handlers:
     def _ask(self, entry: Entered, old: State, new: State) -> signals.BodySignal | None:
         """Tell every handler; the first other state that one returns counts."""
         found: signals.BodySignal | None = None
-        for handler in self._for(new):
+        for handler in self.for_state(new):
             name = getattr(handler, "__name__", type(handler).__name__)
             try:
                 answer = handler(entry.spec.name, old, new)
@@ -111,7 +111,8 @@ class Handlers:
             found = _signal(name, answer, new)
         return found
 
-    def _for(self, new: State) -> Iterable[Handler]:
+    def for_state(self, new: State) -> Iterable[Handler]:
+        """Who hears of a move to this state."""
         more: tuple[Handler, ...] = ()
         if new.name is N.SUCCESS:
             more = self.on_success

@@ -23,7 +23,7 @@ from prefect_nb.core.run import Run as RunState
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
 from prefect_nb.engine.session import Session
-from prefect_nb.errors import NotAvailable, TaskCancelled, UsageError
+from prefect_nb.errors import NotAvailable, TaskCancelled, TaskFailed, UsageError
 from prefect_nb.protocols import Signal
 from prefect_nb.wiring import now
 
@@ -192,6 +192,7 @@ class Run:
         work, value = self._work, None
         error: BaseException | None = None
         try:
+            work.ending.tell(self._flow, work.was, work.session.run.state)
             with calling(Caller(work, None, plan=work)):
                 work.begin()
                 try:
@@ -237,19 +238,28 @@ class Run:
 
     def _concluded(self, value: Any, error: BaseException | None, name: str) -> Any:
         """Close the run, and say what its flow's call gives."""
-        work = self._work
+        work, session, ending, body = self._work, self._work.session, self._work.ending, ""
         if error is not None:
-            work.session.ask(durable=False)  # a cancel that made it may still be on its way
-        if error is not None and not work.session.run.cancelled and not self._known(error):
-            self._record(error, name)
-        run = work.session.ask(ev.RunClosed(at=now()))
+            session.ask(durable=False)  # a cancel that made it may still be on its way
+        if error is not None and not session.run.cancelled:
+            fails = ending.as_tasks_say(session.run, now()).type is StateType.FAILED
+            body = "" if fails and self._known(error) else self._record(error, name)
+        was = session.run.state
+        run = session.ask(ending.closed(self._flow, session.run, now(), body))
+        ending.tell(self._flow, was, run.state)
         if run.state.name is StateName.CANCELLED or run.cancelled:
             raise TaskCancelled(f"run {run.id} of {self._flow} was cancelled", hint=run.state.message, run=run.id)
-        if error is not None:
-            raise error
-        if run.state.type is StateType.FAILED and (failed := first_failure(run, work.errors)) is not None:
-            raise _noted(failed[1], f"task {failed[0]} of run {run.id}")
+        if run.state.type is StateType.FAILED:
+            raise self._failure(run, error)
         return filled(value, work.result_of)
+
+    def _failure(self, run: RunState, error: BaseException | None) -> BaseException:
+        """What the call of a flow raises whose run failed."""
+        if error is not None:
+            return error
+        if (failed := first_failure(run, self._work.errors)) is not None:
+            return _noted(failed[1], f"task {failed[0]} of run {run.id}")
+        return TaskFailed(f"run {run.id} of {self._flow} failed: {run.state.message}", run=run.id)
 
     def _known(self, error: BaseException) -> bool:
         """Whether it is what a task raised, so that the run fails for that task."""
@@ -257,8 +267,8 @@ class Run:
         bad = [v.id for v in run.visits.values() if v.state.final and v.state.type is not StateType.COMPLETED]
         return any(error is error_of(run, v, self._work.errors) or error is self._work.errors.get(v) for v in bad)
 
-    def _record(self, error: BaseException, name: str) -> None:
-        """The flow's own body raised: a visit says so, so that the run fails for it."""
+    def _record(self, error: BaseException, name: str) -> str:
+        """The flow's own body raised: a visit says so, so that the run fails for it; its task."""
         session, at = self._work.session, now()
         taken, number = name, 2
         while session.run.latest.get(taken) is not None:
@@ -272,6 +282,7 @@ class Run:
             ev.BodyEntered(at=at, visit=visit, token=1),
             ev.BodyRaised(at=at, visit=visit, token=1, error=told),
         )
+        return taken
 
     def _park(self) -> None:
         work = self._work

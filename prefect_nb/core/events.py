@@ -133,11 +133,16 @@ class RunCancelRequested(RunEvent):
 class RunClosed(RunEvent):
     """No further visit will be planned: the notebook ended, ``%flow new``, or an interruption.
 
-    `interrupted` leaves the run resumable (Paused); otherwise what is not final becomes NotRun.
+    `interrupted` leaves the run resumable (Paused); otherwise what is not final becomes NotRun. `reference` names the
+    tasks that decide how it ends; without any, all do. `verdict` is ``"Success"`` or ``"Failed"`` where a handler of
+    the flow put it in place of what the tasks say, and `message` says so.
     """
 
     interrupted: bool = False
     lost: bool = False
+    reference: tuple[str, ...] = ()
+    verdict: str = ""
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

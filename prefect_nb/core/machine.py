@@ -21,11 +21,12 @@ from collections import Counter
 from collections.abc import Iterator
 
 from prefect_nb.core import events as ev
+from prefect_nb.core.counts import put
 from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolve, SetTimer, Settle
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
 from prefect_nb.core.moved import Move, crashed, map_ended, moved_to, pause_timers
 from prefect_nb.core.moves import ILLEGAL, MOVES
-from prefect_nb.core.rollup import roll_up, rolled_up
+from prefect_nb.core.rollup import VERDICTS, roll_up, rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
@@ -37,8 +38,6 @@ __all__ = ["step"]
 N = StateName
 Step = tuple[Run, tuple[Effect, ...]]
 _WITH_BODY = (N.SUBMITTED, N.RUNNING, N.MAPPED, N.CANCELLING)
-_RESTING = frozenset((N.PAUSED, N.SUSPENDED))
-_WAITS = _RESTING | {N.MAPPED}
 _NEW = Visit(VisitId(""), TaskSpec(""), State(N.PENDING, 0.0), 0.0)  # changed into each new one: a copy is cheaper
 
 
@@ -153,7 +152,7 @@ def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect,
 
     `moved` was just made: nobody else has seen it.
     """
-    run = _put(run, before, moved)
+    run = put(run, before, moved)
     if moved.state.final and not (before is not None and before.state.final):
         orders = [*effects, ClearTimer(moved.id), Settle(moved.id)]
         ended = [moved.id]
@@ -183,7 +182,7 @@ def _told_parent(run: Run, child: Visit, event: Event) -> tuple[Run, VisitId | N
     moved = map_ended(counted, event)
     if moved is counted:
         return evolved(run, visits=run.visits.put(parent.id, counted)), None
-    return _put(run, parent, moved), parent.id
+    return put(run, parent, moved), parent.id
 
 
 def _stop_children(run: Run, before: Visit, event: Event, effects: tuple[Effect, ...]) -> Step:
@@ -209,46 +208,7 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
         return run, ()
     judged, effects = _judge(run, visit, event)
     effects = () if visit.unmet else effects  # the last of those that ended with this one lets it go
-    return (run, effects) if judged is visit else (_put(run, visit, judged), (ClearTimer(dependant), Settle(dependant)))
-
-
-def _put(run: Run, before: Visit | None, moved: Visit) -> Run:
-    """The run with a new or moved visit, its version counted up; the counts follow. `moved` was just made."""
-    moved.__dict__["version"] += 1
-    name, task, stuck, rest = moved.state.name, moved.id, False, False
-    changes: dict[str, object] = {"visits": run.visits.put(task, moved)}
-    if before is None:
-        changes["active"] = run.active + (not name.final)
-        if moved.parent is None:
-            former = run.visit(task.task)
-            changes["latest"] = run.latest.put(task.task, task)
-            changes["tally"] = _tallied(run, None if former is None else former.state.name, name)
-    else:
-        was = before.state.name
-        stuck, rest = _is_stuck(before, was), was in _RESTING
-        if name is not was:
-            if name.final:
-                changes["active"] = run.active - 1
-            if moved.parent is None and run.latest[task.task] == task:
-                changes["tally"] = _tallied(run, was, name)
-    if more := _is_stuck(moved, name) - stuck:
-        changes["stuck"] = run.stuck + more
-    if more := (name in _RESTING) - rest:
-        changes["paused"] = run.paused + more
-    return evolved(run, **changes)
-
-
-def _is_stuck(visit: Visit, name: StateName) -> bool:
-    """Whether it waits for a person, a time or other visits, and nothing of its own is due."""
-    return name in _WAITS or (name is N.PENDING and visit.unmet > 0)
-
-
-def _tallied(run: Run, less: StateName | None, more: StateName) -> dict[StateName, int]:
-    tally = dict(run.tally)
-    if less is not None:
-        tally[less] -= 1
-    tally[more] = tally.get(more, 0) + 1
-    return tally
+    return (run, effects) if judged is visit else (put(run, visit, judged), (ClearTimer(dependant), Settle(dependant)))
 
 
 def _run_event(run: Run, event: RunEvent) -> Step:
@@ -273,7 +233,10 @@ def _run_event(run: Run, event: RunEvent) -> Step:
         case ev.RunCancelRequested():
             run, effects = _stop_all(evolved(run, cancelled=True), event)
         case ev.RunClosed():
-            run = evolved(run, closed=True, interrupted=event.interrupted, lost=event.lost)
+            if event.verdict not in VERDICTS:
+                raise IllegalTransition(f"a run cannot be made to end as {event.verdict}", run=run.id, event=event)
+            said = {"reference": event.reference, "verdict": event.verdict, "message": event.message}
+            run = evolved(run, closed=True, interrupted=event.interrupted, lost=event.lost, **said)
             if event.lost:
                 run, effects = _crash_all(run, event)
             elif not event.interrupted:
@@ -290,7 +253,8 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
     if run.state.name in (N.SUCCESS, N.SKIPPED, N.CANCELLED):
         raise IllegalTransition(f"run {run.id} ended as {run.state.label}; there is nothing to resume", run=run.id)
     same = event.worker == run.worker
-    run = evolved(run, worker=event.worker, closed=False, interrupted=False, lost=False, ended_at=None)
+    anew = {"closed": False, "interrupted": False, "lost": False, "reference": (), "verdict": "", "message": ""}
+    run = evolved(run, worker=event.worker, ended_at=None, **anew)
     run, effects = (run, ()) if same else _crash_all(run, event)
     orders: list[Effect] = list(effects)
     resolving = {effect.visit for effect in effects if type(effect) in (Resolve, Judge)}
@@ -322,11 +286,11 @@ def _stop_all(run: Run, event: RunEvent) -> Step:
     orders: list[Effect] = []
     for visit in _open_visits(run):
         if visit.state.name not in _WITH_BODY:
-            run = _put(run, visit, moved_to(visit, N.NOT_RUN, event, "the run ended before it was reached"))
+            run = put(run, visit, moved_to(visit, N.NOT_RUN, event, "the run ended before it was reached"))
             orders += ClearTimer(visit.id), Settle(visit.id)
             continue
         if visit.state.name is not N.CANCELLING:
-            run = _put(run, visit, moved_to(visit, N.CANCELLING, event, f"by {event.actor}"))
+            run = put(run, visit, moved_to(visit, N.CANCELLING, event, f"by {event.actor}"))
         orders.append(Interrupt(visit.id, visit.token, "cancel") if visit.width is None else ClearTimer(visit.id))
     for visit in _open_visits(run):
         if visit.width is not None:
@@ -335,7 +299,7 @@ def _stop_all(run: Run, event: RunEvent) -> Step:
             if moved is counted:
                 run = evolved(run, visits=run.visits.put(visit.id, counted))
             else:
-                run = _put(run, visit, moved)
+                run = put(run, visit, moved)
                 orders.append(Settle(visit.id))
     return run, tuple(orders)
 

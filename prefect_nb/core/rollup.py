@@ -7,16 +7,18 @@ not begun waiting, so that whoever resumes it can go on.
 from __future__ import annotations
 
 from prefect_nb.core.events import Event
-from prefect_nb.core.run import Run, evolved
+from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import RUN_EDGES, State, StateName, StateType
 from prefect_nb.errors import IllegalTransition
 
-__all__ = ["roll_up", "rolled_up", "unhandled"]
+__all__ = ["VERDICTS", "failures", "roll_up", "rolled_up"]
 
 N = StateName
 _FAILURES = (N.FAILED, N.TIMED_OUT, N.TRIGGER_FAILED, N.VALIDATION_FAILED, N.CRASHED)
 _STOPPED = (N.CANCELLED, N.NOT_RUN)
+VERDICTS = {"": None, "Success": N.SUCCESS, "Failed": N.FAILED}
+"""What may stand in place of what the tasks of a run say, by its name."""
 
 
 def rolled_up(run: Run, event: Event) -> Run:
@@ -68,26 +70,52 @@ def _busy(run: Run) -> tuple[StateName, str]:
 
 
 def _ended(run: Run) -> tuple[StateName, str]:
-    tally = run.tally
-    if any(tally.get(name, 0) for name in _FAILURES) and (failed := unhandled(run)):
-        return N.FAILED, ", ".join(f"{t} {run.visits[run.latest[t]].state.label}" for t in failed[:5])
-    if any(tally.get(name, 0) for name in _STOPPED):
-        return N.CANCELLED, ""
-    if tally.get(N.SKIPPED, 0) and tally[N.SKIPPED] == sum(tally.values()):
-        return N.SKIPPED, ""
-    return N.SUCCESS, ""
+    name, message = _as_its_tasks_say(run)
+    verdict = VERDICTS[run.verdict]
+    if verdict is not None and name is not N.CANCELLED:  # who was stopped stays stopped
+        return verdict, run.message
+    return name, "; ".join(filter(None, (message, run.message)))
 
 
-def unhandled(run: Run) -> list[str]:
-    """Tasks that failed and for which no task answered: one whose trigger heeds failures, and which ended well.
+def _as_its_tasks_say(run: Run) -> tuple[StateName, str]:
+    deciding, others = _deciding(run)
+    aside = _listed("does not decide: ", [v for v in others if v.state.name in (*_FAILURES, *_STOPPED)])
+    if any(v.state.name in _FAILURES for v in deciding) and (failed := failures(run)):
+        return N.FAILED, "; ".join(filter(None, (_listed("", [run.visits[run.latest[t]] for t in failed]), aside)))
+    if any(v.state.name in _STOPPED for v in deciding):
+        return N.CANCELLED, aside
+    if deciding and all(v.state.name is N.SKIPPED for v in deciding):
+        return N.SKIPPED, aside
+    return N.SUCCESS, aside
 
-    A task that did not run because of a failure hands it on to those that answer for itself.
+
+def _listed(before: str, visits: list[Visit]) -> str:
+    told = ", ".join(f"{v.id.task} {v.state.label}" for v in visits[:5])
+    return f"{before}{told}" if told else ""
+
+
+def _deciding(run: Run) -> tuple[list[Visit], list[Visit]]:
+    """The latest visits of the tasks that decide how the run ends, and of the others."""
+    latest = [run.visits[i] for i in run.latest.values()]
+    named = set(run.reference)
+    counts = [v.id.task in named if named else v.spec.reference for v in latest]
+    return [v for v, c in zip(latest, counts, strict=True) if c], [
+        v for v, c in zip(latest, counts, strict=True) if not c
+    ]
+
+
+def failures(run: Run) -> list[str]:
+    """Tasks for whose failure the run fails.
+
+    Where the run has reference tasks, those of them that failed. Else those that failed and for which no task answered:
+    one whose trigger heeds failures, and which ended well. A task that did not run because of a failure hands it on to
+    those that answer for itself; one that does not count answers for nothing.
     """
-    failed = [v for v in (run.visits[i] for i in run.latest.values()) if v.state.name in _FAILURES]
+    failed = [v for v in _deciding(run)[0] if v.state.name in _FAILURES]
     answered: set[VisitId] = set()
-    for visit in reversed(list(run.visits.values())):  # what is upstream was planned before
+    for visit in () if run.reference else reversed(list(run.visits.values())):  # what is upstream was planned before
         hands_on = visit.state.name is N.TRIGGER_FAILED and visit.id in answered
         ended_well = visit.state.type is StateType.COMPLETED and visit.state.name is not N.SKIPPED
-        if hands_on or (visit.spec.trigger.heeds_failures and ended_well):
+        if hands_on or (visit.spec.trigger.heeds_failures and ended_well and visit.spec.reference):
             answered.update(visit.upstream)
     return [v.id.task for v in failed if v.id not in answered]

@@ -114,6 +114,8 @@ class Run:
     counts visits that are not final, `paused` those that wait for a person or a time, `stuck` these and those that only
     wait for other visits; `waiting` names, under each visit that is not final, those that wait for its end. All of
     these only save work.
+
+    `reference`, `verdict` and `message` are those of the event that closed it.
     """
 
     id: str = ""
@@ -136,6 +138,9 @@ class Run:
     interrupted: bool = False
     lost: bool = False
     cancelled: bool = False
+    reference: tuple[str, ...] = ()
+    verdict: str = ""
+    message: str = ""
 
     def visit(self, task: str) -> Visit | None:
         """The latest visit of a task, or None if it was never planned."""

@@ -83,6 +83,8 @@ class TaskSpec:
         Whether a body whose outcome is unknown waits for a person instead of being entered again.
     target : str
         The file that a call of it makes, as a template.
+    reference : bool
+        Whether its end counts for that of its run; else it neither fails the run nor answers for a failure.
     """
 
     name: str
@@ -100,6 +102,7 @@ class TaskSpec:
     approve: bool = False
     once: bool = False
     target: str = ""
+    reference: bool = True
 
     def to_plain(self) -> dict[str, Any]:
         """The spec as JSON-able data; defaults are left out."""
@@ -116,6 +119,8 @@ class TaskSpec:
             plain["trigger"] = {"name": t.name, "at_least": t.at_least, "at_most": t.at_most, "custom": t.custom}
         if not self.skip_with_upstream:
             plain["skip_with_upstream"] = False
+        if not self.reference:
+            plain["reference"] = False
         for name in ("timeout", "version", "approve", "once", "target"):
             if getattr(self, name):
                 plain[name] = getattr(self, name)
@@ -139,5 +144,6 @@ class TaskSpec:
             approve=plain.get("approve", False),
             once=plain.get("once", False),
             target=plain.get("target", ""),
+            reference=plain.get("reference", True),
             **{name: tuple(plain.get(name, ())) for name in ("files", "env", "after", "tags")},
         )

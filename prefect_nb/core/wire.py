@@ -25,6 +25,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "spec": TaskSpec.from_plain,
     "reason": Reason.from_plain,
     "error": ErrorInfo.from_plain,
+    "reference": tuple,
 }
 """How a field comes back from plain data, by its name (one name means one type in all events)."""
 _LAST: dict[str, tuple[TaskSpec, dict[str, Any]]] = {}

@@ -32,6 +32,7 @@ _SPECS = (
     {"trigger": Trigger("mine", custom=True), "approve": True},
     {"trigger": Trigger("any_failed"), "retry": Retry(1, crashes=2)},
     {"retry": Retry(1, crashes=0), "once": True},
+    {"reference": False},
 )
 
 
@@ -119,12 +120,18 @@ def _actions(story: Story) -> tuple[list[Action], ...]:
     for visit_id, token, kind in sorted(story.timers):
         answers.append(lambda n, v=visit_id, t=token, k=kind: ev.TimerFired(at=at, visit=v, token=t, kind=k))
     wishes = [a for v in visits for a in _wishes(v, at)]
-    turns: list[Action] = [lambda n: ev.RunClosed(at=at, interrupted=n % 4 == 1, lost=n % 4 > 1)]
+    turns: list[Action] = [lambda n: _closed(run, at, n)]
     if run.state.name not in (N.SUCCESS, N.SKIPPED, N.CANCELLED):
         turns += [lambda n: ev.RunAttached(at=at, worker=f"w{n % 3}")] * 3
     if len(run.visits) > 3:
         turns.append(lambda n: ev.RunCancelRequested(at=at, actor="ann"))
     return plans, answers, wishes, turns
+
+
+def _closed(run: Run, at: float, n: int) -> ev.Event:
+    reference = tuple(list(run.latest)[:2]) if n % 5 == 4 else ()
+    verdict = ("", "", "", "Success", "Failed")[n % 5]
+    return ev.RunClosed(at=at, interrupted=n % 4 == 1, lost=n % 4 > 1, reference=reference, verdict=verdict)
 
 
 def _planned(run: Run, at: float, n: int) -> ev.Event:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from prefect_nb.core.events import RunCancelRequested
+from prefect_nb.core.events import RunAttached, RunCancelRequested, RunClosed, RunOpened
+from prefect_nb.core.machine import step
 from prefect_nb.core.policy import Trigger
 from prefect_nb.core.rollup import rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
@@ -130,3 +131,34 @@ def test_a_failure_is_answered_for_only_by_who_heeds_it(
     """A task that ran because of a failure answers for it; a failure with nobody to answer fails the run."""
     run = rolled_up(chain(*rows), RunCancelRequested(at=9.0))
     assert (run.state.label, run.state.message) == (label, message)
+
+
+def test_the_tasks_that_are_named_decide() -> None:
+    """A reference task fails the run though somebody answered for it; what is not named is told only."""
+    rows = [("a", N.FAILED, "all_successful", ()), ("b", N.SUCCESS, "any_failed", ("a",))]
+    told = rolled_up(evolved(chain(*rows), reference=("b",)), RunCancelRequested(at=9.0)).state
+    assert (told.label, told.message) == ("Success", "does not decide: a Failed")
+    told = rolled_up(evolved(chain(*rows), reference=("a",)), RunCancelRequested(at=9.0)).state
+    assert (told.label, told.message) == ("Failed", "a Failed")
+
+
+@pytest.mark.parametrize(("name", "label"), [(N.SUCCESS, "Failed"), (N.SKIPPED, "Failed"), (N.CANCELLED, "Cancelled")])
+def test_a_verdict_stands_in_place_of_the_end_but_not_of_a_stop(name: StateName, label: str) -> None:
+    """What a handler decided replaces Success, Skipped or Failed; who was cancelled stays so."""
+    run = run_of(name, closed=True, verdict="Failed", message="no")
+    assert rolled_up(run, RunCancelRequested(at=9.0)).state.label == label
+
+
+def test_no_other_verdict_is_possible() -> None:
+    """An event that closes a run as anything but Success or Failed is refused."""
+    run, _ = step(Run(), RunOpened(at=0.0, run="r1", flow="f", live=False, worker="w"))
+    with pytest.raises(IllegalTransition, match="made to end as Open"):
+        step(run, RunClosed(at=1.0, verdict="Open"))
+
+
+def test_who_takes_a_run_over_begins_without_the_verdict_of_its_end() -> None:
+    """A resumed run is judged anew: by its tasks, all of them, until it is closed again."""
+    run, _ = step(Run(), RunOpened(at=0.0, run="r1", flow="f", live=False, worker="w"))
+    run, _ = step(run, RunClosed(at=1.0, verdict="Failed", message="no", reference=("a",)))
+    run, _ = step(run, RunAttached(at=2.0, worker="w2"))
+    assert (run.reference, run.verdict, run.message, run.state.label) == ((), "", "", "Running")
