@@ -13,9 +13,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import yaml
+if TYPE_CHECKING:
+    import yaml
 
 __all__ = ["ANY", "Kind", "fit", "kind_of", "kind_of_default", "parse", "yaml_loader"]
 
@@ -190,6 +191,8 @@ def _read_none(kind: Kind, text: str) -> None:
 
 
 def _read_container(kind: Kind, text: str) -> Any:
+    import yaml  # 50 ms that only text pays for
+
     try:
         value = yaml.load(text, Loader=yaml_loader())
     except (yaml.YAMLError, RecursionError) as error:
@@ -304,6 +307,8 @@ def _unfit(kind: Kind, value: Any) -> ValueError:
 
 def yaml_loader() -> type[yaml.SafeLoader]:
     """YAML in which a date stays the text that it is: the parameter's type decides."""
+    import yaml
+
     known = yaml.SafeLoader.yaml_implicit_resolvers.items()
     kept = {first: [(tag, like) for tag, like in pairs if not tag.endswith(":timestamp")] for first, pairs in known}
     return type("Loader", (yaml.SafeLoader,), {"yaml_implicit_resolvers": kept})

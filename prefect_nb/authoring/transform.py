@@ -11,8 +11,6 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from IPython.core.error import UsageError
-
 __all__ = ["ENTRY", "CellRunner", "install", "rewrite", "uninstall"]
 
 ENTRY = "__prefect_nb_task__"
@@ -41,6 +39,8 @@ class _Entry:
         return self._runner(line, cell)
 
     def usage(self, message: str) -> None:
+        from IPython.core.error import UsageError  # a script that runs flows pays nothing for IPython
+
         raise UsageError(message)  # IPython prints one line for it, without a traceback
 
 
