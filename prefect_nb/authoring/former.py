@@ -159,6 +159,8 @@ def _kind(visit: Visit) -> str:
         return "done" if visit.result and not visit.invalid else ""
     if name in _CUT_OFF:
         began = name is not N.SUBMITTED and visit.state.data.get("entered", True)
+        if not began and visit.approval is not None:
+            return "waited"  # it was let go on, and had not begun
         return "unknown" if began and visit.width is None else ""
     if name in _WAITING:
         return "waited"

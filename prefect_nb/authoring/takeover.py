@@ -7,7 +7,6 @@ from collections.abc import Callable
 from prefect_nb.authoring.former import Past
 from prefect_nb.core import events as ev
 from prefect_nb.core.spec import VisitId
-from prefect_nb.core.states import StateName
 
 __all__ = ["waits_on"]
 
@@ -32,7 +31,7 @@ def waits_on(past: Past, visit: VisitId, at: float, resolved: Callable[[str], ev
         pause = ev.BodyPaused(at=at, visit=visit, token=1, message=told, until=until, limit=limit, form=form)
         return [*entered, pause]
     asks = resolved(waited.state.message or "waits for approval")
-    if waited.state.name is not StateName.RESUMING or waited.approval is None:
+    if waited.approval is None:
         return [asks]
     given = waited.approval
     return [asks, ev.VisitApproved(at=at, visit=visit, actor=given["by"], note=given["note"], value=given["value"])]

@@ -6,6 +6,7 @@ Knows a session's count of stored bytes and the vault; not which results are wor
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from prefect_nb.core.run import Run
@@ -16,6 +17,7 @@ from prefect_nb.results.vault import Vault
 __all__ = ["Upkeep"]
 
 _STEP = 64 << 20
+_MOMENT_S = 0.5
 
 
 class Upkeep:
@@ -34,6 +36,7 @@ class Upkeep:
         self._step = min(_STEP, max(1, bound // 16))
         self._done = 0
         self._working = threading.Lock()
+        self._tidying = threading.Lock()
 
     def watch(self, session: Session) -> None:
         """Look after what this session stores from now on."""
@@ -47,6 +50,7 @@ class Upkeep:
             threading.Thread(target=self._evict, name="prefect_nb upkeep", daemon=True).start()
 
     def _evict(self) -> None:
+        vault = None
         try:
             vault = self._vault()
             if vault is not None:
@@ -55,3 +59,15 @@ class Upkeep:
             pass  # the store is gone or in trouble, which its other users are told; the bound is kept next time
         finally:
             self._working.release()
+        if vault is not None and self._tidying.acquire(blocking=False):
+            self._tidy(vault)
+
+    def _tidy(self, vault: Vault) -> None:
+        """See to files that were too young to go with their rows."""
+        try:
+            while vault.tidy():
+                time.sleep(_MOMENT_S)
+        except PrefectNBError:
+            pass  # as above
+        finally:
+            self._tidying.release()

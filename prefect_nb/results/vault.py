@@ -139,6 +139,11 @@ class Vault:
         self._discard()
         return dropped
 
+    def tidy(self) -> bool:
+        """Delete files of dropped results that were too young to go with them; whether some still are."""
+        self._discard()
+        return bool(self._later)
+
     def _discard(self) -> None:
         """Delete files of dropped results; what was written a moment ago, by whomever, is looked at next time."""
         limit = time.time() - _MOMENT_S

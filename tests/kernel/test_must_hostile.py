@@ -329,8 +329,12 @@ def test_the_quota_bounds_the_disk(make_kernel: Callable[..., Any], tmp_path: Pa
         if int(notebook.kernel.value(used)) <= 3_000_000:
             break
     assert int(notebook.kernel.value(f"{FLOW}.store.usage().results")) <= 3_000_000
-    files = (f.stat().st_size for f in (tmp_path / ".prefect_nb" / "results").rglob("*") if f.is_file())
-    assert sum(files) <= 3_000_000
+    results = tmp_path / ".prefect_nb" / "results"
+    for _ in range(400):  # a file that was just written goes a moment after its row
+        if sum(f.stat().st_size for f in results.rglob("*") if f.is_file()) <= 3_000_000:
+            break
+        notebook.kernel.value(used)
+    assert sum(f.stat().st_size for f in results.rglob("*") if f.is_file()) <= 3_000_000
     assert "of 2.9 MiB" in notebook.kernel.run("%flow usage").text()
     notebook.ran()
     assert notebook.kernel.value("[len(eval(f'v{n}')) for n in range(8)] == [1_000_000] * 8") == "True"
@@ -339,7 +343,7 @@ def test_the_quota_bounds_the_disk(make_kernel: Callable[..., Any], tmp_path: Pa
     for number in range(8):
         assert notebook.run(f"c{number}").ok
     assert notebook.kernel.run("v0[:2], v7[:2]").result == "(b'\\x00\\x00', b'\\x07\\x07')"
-    assert "c0" in notebook.ran()
+    assert len(set(notebook.ran())) >= 6  # at most two of the eight have room; which, their cost decides
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="SKIPPED: a full disk needs a file system of its own, hence root")
