@@ -103,6 +103,11 @@ class FlowRun:
     # --- what tasks stand on -----------------------------------------------------------------------------------------
 
     @property
+    def run(self) -> Run:
+        """As the engine knows it."""
+        return self.session.run
+
+    @property
     def name(self) -> str:
         """The flow's name."""
         return self.session.run.flow

@@ -19,6 +19,7 @@ from prefect_nb.authoring.audience import watched
 from prefect_nb.authoring.calls import current
 from prefect_nb.authoring.childflows import ChildFlow, given, hosted
 from prefect_nb.authoring.endings import Ending, FlowOptions
+from prefect_nb.authoring.finished import FinishedRun
 from prefect_nb.authoring.flowruns import FlowRun
 from prefect_nb.authoring.footing import Footing, footing
 from prefect_nb.authoring.former import Former, code_digest
@@ -191,7 +192,7 @@ class Flow(Generic[P, R]):
 
     def _run(self, work: FlowRun, values: Mapping[str, Any], *, patient: bool = True) -> tuple[Run, Callable[[], Any]]:
         work.where, work.ending = self.where, self.ending
-        run = Run(work, self.name, lambda task: resume(work.session.run.id, again=task), patient=patient)
+        run = Run(work, self.name, lambda task: _resumed(_row(work.session.run.id), task), patient=patient)
         positional, named = self.parameters.spread(values)
         _running[run.id] = run
         warn_about_tries(self.function)
@@ -254,26 +255,33 @@ def flow(function: Callable[..., Any] | None = None, /, **options: Unpack[FlowOp
     return decorate if function is None else decorate(function)
 
 
-def resume(run_id: str, *, again: str = "") -> Run:
+def resume(run_id: str) -> Run | FinishedRun:
     """Go on with a run that was paused, interrupted, failed or whose process vanished; in any process with its code.
 
-    What had succeeded is not run again; what was running is.
+    What had succeeded is not run again; what was running is. One that ended well is given as it ended, with its value.
 
     Parameters
     ----------
     run_id : str
         The run, or an unambiguous beginning of its id.
-    again : str
-        A task whose result is not taken over, though it had succeeded.
 
     Raises
     ------
     UsageError
-        If there is no such run or task, it ended well, still runs elsewhere, or its flow's code cannot be found.
+        If there is no such run, it was cancelled, still runs elsewhere, or its flow's code cannot be found.
     """
+    row = _row(run_id)
+    return FinishedRun(footing(), row) if row.state in ("Success", "Skipped") else _resumed(row)
+
+
+def _row(run_id: str) -> RunRow:
     row = footing().store.run(run_id)
     if row is None:
         raise UsageError(f"there is no run {run_id} in {footing().place.folder}", hint="prefect-nb runs lists them")
+    return row
+
+
+def _resumed(row: RunRow, again: str = "") -> Run:
     run, drive = _go_on(row, again=again)
     _in_background(watched(run, drive), row.flow)
     return run

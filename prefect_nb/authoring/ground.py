@@ -16,19 +16,27 @@ from prefect_nb.protocols import Store
 from prefect_nb.results.vault import Vault
 from prefect_nb.wiring import Place
 
-__all__ = ["Ground", "namespace_of"]
+__all__ = ["Ground", "Values", "namespace_of"]
 
 
-class Ground(Protocol):
+class Values(Protocol):
+    """Where values go, and where what they need is found."""
+
+    @property
+    def shell(self) -> Any:
+        """The shell whose displays are recorded; None in a plain script."""
+
+    @property
+    def vault(self) -> Vault:
+        """Where values go."""
+
+
+class Ground(Values, Protocol):
     """The parts that calls of function tasks use."""
 
     interrupts: Interrupts
     where: str
     """The executor of tasks that do not name one."""
-
-    @property
-    def shell(self) -> Any:
-        """The shell whose displays are recorded; None in a plain script."""
 
     @property
     def session(self) -> Session:
@@ -37,10 +45,6 @@ class Ground(Protocol):
     @property
     def store(self) -> Store:
         """Where events and rows go."""
-
-    @property
-    def vault(self) -> Vault:
-        """Where values go."""
 
     @property
     def place(self) -> Place:
@@ -64,7 +68,7 @@ class Ground(Protocol):
         """A number for one entry of one body in this process."""
 
 
-def namespace_of(ground: Ground) -> Mapping[str, Any]:
+def namespace_of(ground: Values) -> Mapping[str, Any]:
     """Where definitions of the notebook, or of the script, are found by name."""
     shell = ground.shell
     space: Mapping[str, Any] = vars(sys.modules["__main__"]) if shell is None else shell.user_ns

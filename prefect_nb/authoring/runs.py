@@ -13,6 +13,7 @@ from prefect_nb.authoring import approvals, signals
 from prefect_nb.authoring.afterwards import carried_out
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.causes import error_of, first_failure
+from prefect_nb.authoring.finished import kept_value
 from prefect_nb.authoring.flowruns import FlowRun, Parked, Unattended
 from prefect_nb.authoring.nodes import filled
 from prefect_nb.authoring.taskruns import TaskRun, Tasks
@@ -22,7 +23,7 @@ from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run as RunState
 from prefect_nb.core.spec import TaskKind, TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
-from prefect_nb.engine.session import Session
+from prefect_nb.engine.session import Attachments, Session
 from prefect_nb.errors import NotAvailable, TaskCancelled, TaskFailed, UsageError
 from prefect_nb.protocols import Signal
 from prefect_nb.wiring import now
@@ -244,8 +245,11 @@ class Run:
         if error is not None and not session.run.cancelled:
             fails = ending.as_tasks_say(session.run, now()).type is StateType.FAILED
             body = "" if fails and self._known(error) else self._record(error, name)
-        was = session.run.state
-        run = session.ask(ending.closed(self._flow, session.run, now(), body))
+        was, attachments = session.run.state, Attachments()
+        if error is None:
+            address, attachments = kept_value(work, value)
+            session.describe({**session.graph, "value": address})
+        run = session.ask(ending.closed(self._flow, session.run, now(), body), attachments=attachments)
         ending.tell(self._flow, was, run.state)
         if run.state.name is StateName.CANCELLED or run.cancelled:
             raise TaskCancelled(f"run {run.id} of {self._flow} was cancelled", hint=run.state.message, run=run.id)

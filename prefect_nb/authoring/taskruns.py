@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from prefect_nb.authoring.flowruns import FlowRun
-from prefect_nb.core.run import Visit
+from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State
 from prefect_nb.errors import NotAvailable
+from prefect_nb.protocols import Store
 
 __all__ = ["TaskRun", "Tasks"]
+
+
+class _Asked(Protocol):
+    """The run that tasks belong to, under way or ended."""
+
+    @property
+    def store(self) -> Store: ...
+    @property
+    def run(self) -> Run: ...
+    def outcome(self, visit_id: VisitId) -> Any: ...
 
 
 class TaskRun:
     """One task of a run, or one child of a map."""
 
-    def __init__(self, work: FlowRun, visit: VisitId) -> None:
+    def __init__(self, work: _Asked, visit: VisitId) -> None:
         self._work = work
         self._id = visit
 
@@ -49,7 +59,7 @@ class TaskRun:
 
     def logs(self) -> str:
         """What its body printed and logged, all attempts in order."""
-        chunks = self._work.store.logs(self._work.session.run.id, self._id.task)
+        chunks = self._work.store.logs(self._work.run.id, self._id.task)
         children = self._visit.width is not None
         mine = [c for c in chunks if c.visit == self._id or (children and c.visit[:2] == self._id[:2])]
         return "".join(chunk.text for chunk in mine)
@@ -68,23 +78,23 @@ class TaskRun:
 
     @property
     def _visit(self) -> Visit:
-        return self._work.session.run.visits[self._id]
+        return self._work.run.visits[self._id]
 
 
 class Tasks(Mapping[str, TaskRun]):
     """The tasks of a run by name; the second call of a task is ``name-2``. Children are asked of their map."""
 
-    def __init__(self, work: FlowRun) -> None:
+    def __init__(self, work: _Asked) -> None:
         self._work = work
 
     def __getitem__(self, name: str) -> TaskRun:
-        found = self._work.session.run.latest.get(name)
+        found = self._work.run.latest.get(name)
         if found is None:
             raise KeyError(f"{name}; this run has {', '.join(self) or 'no tasks yet'}")
         return TaskRun(self._work, found)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._work.session.run.latest))
+        return iter(list(self._work.run.latest))
 
     def __len__(self) -> int:
-        return len(self._work.session.run.latest)
+        return len(self._work.run.latest)

@@ -65,6 +65,10 @@ def etl(n: int, where: object = None):
 def parent():
     return child(8)
 @flow
+def shapes(n: int):
+    numbers = many.map(range(n))
+    return {"sum": total(numbers), "all": (numbers, first(3)), "plain": 7}
+@flow
 def waiting():
     return flaky(1)
 """
@@ -268,8 +272,8 @@ def test_a_failed_run_is_resumed_here_with_what_had_succeeded(here: Any) -> None
     assert sorted(again.result(PATIENCE_S)) == [2, 3, 3]
     assert L.entries == {"good 1": 2, "good 2": 1}
     assert again.tasks["good"].state.name == "Cached"
-    with pytest.raises(UsageError, match="nothing to resume"):
-        resume(run.id)
+    assert sorted(resume(run.id).result()) == [2, 3, 3]
+    assert L.entries == {"good 1": 2, "good 2": 1}
 
 
 def test_pausing_raises_for_who_waits_and_resumes_here(here: Any) -> None:
@@ -384,7 +388,7 @@ def _entered(name: str) -> int:
         return file.read().splitlines().count(name)
 
 
-def test_a_task_is_tried_again_in_a_run_that_ended_badly() -> None:
+def test_a_task_is_tried_again_in_a_run_that_ended_badly(here: Any) -> None:
     """Also one that had succeeded; what depends on it runs again where its value is another, the rest is taken over."""
 
     @task
@@ -427,7 +431,7 @@ def test_a_task_is_tried_again_in_a_run_that_ended_badly() -> None:
         third.retry("last")
 
 
-def test_what_cannot_be_tried_again_says_why() -> None:
+def test_what_cannot_be_tried_again_says_why(here: Any) -> None:
     """An unknown task, and a run that is under way."""
     L.__init__()  # type: ignore[misc]
 
@@ -460,3 +464,16 @@ def test_what_cannot_be_tried_again_says_why() -> None:
         under_way.retry("held")
     L.event("go").set()
     assert under_way.result() is None
+
+
+def test_a_run_that_ended_well_is_given_as_it_ended(place: Place) -> None:
+    """In another process, with its value, its tasks and theirs; nothing of it runs again."""
+    run_id = place.run("from flowcode import *\nrun = shapes.submit(3); run.result(); print(run.id)")
+    before = place.noted
+    code = (
+        "from flowcode import *\nrun = resume({!r})\nprint(run.state.name, run.wait().name, run.result(), "
+        "run.tasks['many'].children[1].result(), run.tasks['first'].result(), dict(run.parameters))"
+    )
+    said = place.run(code.format(run_id))
+    assert said == "Success Success {'sum': 3, 'all': ([0, 1, 2], 4), 'plain': 7} 1 4 {'n': 3}"
+    assert place.noted == before
