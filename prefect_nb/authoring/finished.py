@@ -27,22 +27,24 @@ __all__ = ["FinishedRun", "kept_value"]
 
 
 class _Of(NamedTuple):
-    """In place of a node: the visit whose value it stands for."""
+    """In place of a node: the visit whose value it stands for, and where that is stored if it is one value."""
 
     visit: VisitId
+    address: str
 
 
-def kept_value(ground: Values, value: Any) -> tuple[str, Attachments]:
+def kept_value(ground: Values, run: RunState, value: Any) -> tuple[str, Attachments]:
     """Where the value of a flow is stored, and what the commit of its end has to hold; empty if it cannot be stored."""
+
+    def reference(node: Node) -> _Of:
+        visit = run.visits.get(node.visit)
+        return _Of(node.visit, visit.result if visit is not None else "")
+
     try:
-        address, row = ground.vault.save({"flow": filled(value, _reference)}, namespace=namespace_of(ground))
+        address, row = ground.vault.save({"flow": filled(value, reference)}, namespace=namespace_of(ground))
     except PrefectNBError:
         return "", Attachments()
     return address, Attachments(results=(row,))
-
-
-def _reference(node: Node) -> _Of:
-    return _Of(node.visit)
 
 
 class FinishedRun:
@@ -59,7 +61,7 @@ class FinishedRun:
     def __init__(self, ground: Footing, row: RunRow) -> None:
         self._ground = ground
         self._row = row
-        self._run = fold(event for _, event in ground.store.events(row.run))
+        self._folded: RunState | None = None
 
     @property
     def id(self) -> str:
@@ -69,7 +71,8 @@ class FinishedRun:
     @property
     def state(self) -> State:
         """How it ended."""
-        return self._run.state
+        row = self._row
+        return State(StateName.of(row.state), row.ended_at or row.created_at, row.message)
 
     @property
     def tasks(self) -> Tasks:
@@ -79,7 +82,7 @@ class FinishedRun:
     @property
     def parameters(self) -> Mapping[str, Any]:
         """What the flow was called with."""
-        return self._run.parameters
+        return self.run.parameters
 
     def wait(self, timeout: float | None = None) -> State:
         """Its state, at once."""
@@ -120,26 +123,29 @@ class FinishedRun:
 
     @property
     def run(self) -> RunState:
-        """It, folded."""
-        return self._run
+        """It, folded when that is asked for first: its value needs none of that."""
+        if self._folded is None:
+            self._folded = fold(event for _, event in self.store.events(self.id))
+        return self._folded
 
     def outcome(self, visit_id: VisitId) -> Any:
         """The value of a visit; None if it was skipped; what it raised is raised as far as it is on record."""
-        visit = self._run.visits[visit_id]
+        visit = self.run.visits[visit_id]
         if visit.state.type is not StateType.COMPLETED:
-            raise error_of(self._run, visit_id, {})
+            raise error_of(self.run, visit_id, {})
         if visit.width is not None:
             return [self.outcome(child) for child in visit.children]
         if visit.state.name is StateName.SKIPPED:
             return None
         if not visit.result:
             raise ResultUnavailable(f"the value of {visit.id} was not stored: {visit.note}", hint="call the flow again")
-        return stored_value(self._ground, visit)
+        return stored_value(self._ground, visit.id, visit.result)
 
     def _whole(self, value: Any) -> Any:
         kind = type(value)
         if kind is _Of:
-            return self.outcome(value.visit)
+            known = bool(value.address)
+            return stored_value(self._ground, *value) if known else self.outcome(value.visit)
         if kind is list or kind is tuple or kind is set or kind is frozenset:
             return kind([self._whole(item) for item in value])
         if kind is dict:

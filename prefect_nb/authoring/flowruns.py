@@ -343,4 +343,4 @@ class FlowRun:
             return held[0]
         if not visit.result:
             raise ResultUnavailable(f"the value of {visit.id} was not stored: {visit.note}", hint="run it again")
-        return stored_value(self, visit)
+        return stored_value(self, visit.id, visit.result)

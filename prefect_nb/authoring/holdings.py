@@ -12,7 +12,6 @@ from typing import Any
 from prefect_nb.analysis.values import is_immutable, size_of
 from prefect_nb.authoring.copies import own
 from prefect_nb.authoring.ground import Values, namespace_of
-from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import ResultUnavailable
 
@@ -50,9 +49,9 @@ class Holdings:
         return None if held is None else (own(held[0]),)
 
 
-def stored_value(ground: Values, visit: Visit) -> Any:
+def stored_value(ground: Values, visit: VisitId, address: str) -> Any:
     """The value of a visit, from the result storage."""
-    stored = ground.vault.load(visit.result, namespace=namespace_of(ground))
+    stored = ground.vault.load(address, namespace=namespace_of(ground))
     if not isinstance(stored, dict) or "call" not in stored:
-        raise ResultUnavailable(f"what is stored for {visit.id} is not the result of a call")
+        raise ResultUnavailable(f"what is stored for {visit} is not the result of a call")
     return stored["call"]

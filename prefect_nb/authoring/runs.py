@@ -247,7 +247,7 @@ class Run:
             body = "" if fails and self._known(error) else self._record(error, name)
         was, attachments = session.run.state, Attachments()
         if error is None:
-            address, attachments = kept_value(work, value)
+            address, attachments = kept_value(work, session.run, value)
             session.describe({**session.graph, "value": address})
         run = session.ask(ending.closed(self._flow, session.run, now(), body), attachments=attachments)
         ending.tell(self._flow, was, run.state)

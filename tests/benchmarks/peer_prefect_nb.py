@@ -15,6 +15,11 @@ PEER = {
             "durable": "every state and result, fsynced in groups, before it is told",
             "note": "all defaults; W5 async tasks",
         },
+        "finished_run": {
+            "workloads": ["W2", "W3"],
+            "durable": "every state and result, fsynced in groups, before it is told",
+            "note": "W3: the value of the finished run by its id",
+        },
     },
 }
 
@@ -67,9 +72,18 @@ def w2(ctx):
     def mapped(n):
         return total(inc.map(range(n)))
 
+    finished = ctx.variant == "finished_run" and _last(p, mapped.name, "Success")
     with ctx.measure():
-        got = mapped(ctx.n)
+        got = p.resume(finished).result() if finished else mapped(ctx.n)
     ctx.check(got, w2_expected(ctx.n))
+
+
+def _last(p, name, *states):
+    """The id of a flow's newest run in one of these states."""
+    store = p.open_store(readonly=True)
+    found = [r.run for r in store.runs(flow=name, limit=1) if r.state in states]
+    store.close()
+    return found[0] if found else ""
 
 
 def w4(ctx):
