@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from prefect_nb.authoring.decorators import task
     from prefect_nb.authoring.flows import flow, resume
     from prefect_nb.authoring.nodes import flatten, unmapped
+    from prefect_nb.authoring.resources import resource_manager
     from prefect_nb.authoring.secret import Secret
     from prefect_nb.core.policy import Cache, Retry
     from prefect_nb.core.states import State
     from prefect_nb.errors import PrefectNBError
     from prefect_nb.wiring import open_store
 
-__all__ = [
+__all__ = [  # without the two hooks, which only IPython calls
     "Cache",
     "Flow",
     "PrefectNBError",
@@ -33,15 +34,14 @@ __all__ = [
     "context",
     "flatten",
     "flow",
-    "load_ipython_extension",
     "merge",
     "open_store",
+    "resource_manager",
     "resume",
     "signals",
     "switch",
     "task",
     "triggers",
-    "unload_ipython_extension",
     "unmapped",
 ]
 
@@ -58,6 +58,7 @@ _HOMES = {
     "flow": "prefect_nb.authoring.flows",
     "merge": "prefect_nb.authoring.branches",
     "open_store": "prefect_nb.wiring",
+    "resource_manager": "prefect_nb.authoring.resources",
     "resume": "prefect_nb.authoring.flows",
     "switch": "prefect_nb.authoring.branches",
     "task": "prefect_nb.authoring.decorators",

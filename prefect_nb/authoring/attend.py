@@ -17,18 +17,19 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from prefect_nb.analysis.values import is_immutable
+from prefect_nb.authoring.binding import bound_now
 from prefect_nb.authoring.callbody import Call, Ended, attempt, attempt_async
 from prefect_nb.authoring.callkeys import Arguments
 from prefect_nb.authoring.calls import Caller, calling
-from prefect_nb.authoring.copies import own
 from prefect_nb.authoring.errands import Errand
 from prefect_nb.authoring.former import Past, likeness
-from prefect_nb.authoring.house import Family, House
-from prefect_nb.authoring.nodes import Broken, Skip
+from prefect_nb.authoring.house import Family, House, refuses
+from prefect_nb.authoring.nodes import Live
 from prefect_nb.authoring.reuse import Finding, Found
 from prefect_nb.authoring.takeover import waits_on
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.triggers import judged, upstream_states
+from prefect_nb.authoring.uses import put_off
 from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
 from prefect_nb.core.reasons import Reason, ReasonCode
@@ -93,6 +94,7 @@ class Attendance(Desk):
         self._stopped = 0
         self._past = Past()
         self._like = ""
+        self._lives: list[Live] = []
 
     # --- the engine's thread -----------------------------------------------------------------------------------------
 
@@ -177,19 +179,19 @@ class Attendance(Desk):
 
     def _resolve(self) -> None:
         house, task = self.house, self.task
-        if house.stopping or self.arguments is None:
+        if refuses(house, task.spec) or self.arguments is None:
             return
         call = self._call
         if call is not None:  # it waited for a person or a time, and goes on where it was
             house.session.post(self._resolved(call, Reason(ReasonCode.PERSON, "it goes on after a pause")))
             return
         try:
-            bound = self._bound()
+            bound = self._bound(self._lives)
             call = self._call = task.prepared(house, self.visit, bound, mapped=self.parent is not None)
         except BaseException as error:  # its inputs cannot be had, or do not fit the function: that is its failure
             self.house.trouble(self, error)
             return
-        call.keep = self._keep
+        call.keep = lambda value, stored: house.keep(self.visit, value, stored=stored)
         self._like = likeness(call.keyed, bound, lambda: house.origin_of(self.visit))
         self._past = house.former.take(task.spec.name, call.keyed.key, self.visit, self._like)
         finding = self._found(call)
@@ -218,6 +220,12 @@ class Attendance(Desk):
     def _ask_to_enter(self, call: Call, finding: Finding) -> None:
         """Say that the body has to run, and enter it ahead of the engine where nobody is to be asked first."""
         house, spec = self.house, self.task.spec
+        if (use := put_off(self.context, spec)) is not None:
+            again = partial(self._submit, partial(self._ask_to_enter, call, finding))
+            use.demand(again, partial(house.trouble, self))
+            return
+        if self._lives:
+            call.bound = self._bound()
         resolved = self._resolved(call, finding.reason)
         if spec.once and self._past.unknown is not None:
             told = "its body was running when the process vanished; approve to run it again, or skip it"
@@ -232,7 +240,7 @@ class Attendance(Desk):
             return
         order = Enter(self.visit, token=1, attempt=1)
         with house.gate:
-            if house.stopping:
+            if refuses(house, spec):
                 return
             self._entered = 1
             house.session.post(resolved, ev.BodyEntered(at=now(), visit=self.visit, token=1))
@@ -258,7 +266,7 @@ class Attendance(Desk):
             call.bound = self._bound()  # an earlier attempt may have changed what it was given
         entered = ev.BodyEntered(at=now(), visit=self.visit, token=order.token)
         with house.gate:
-            if house.stopping:
+            if refuses(house, self.task.spec):
                 if not house.parked:  # nobody will enter it, so nobody has to be waited for
                     house.session.post(ev.BodyCancelled(at=now(), visit=self.visit, token=order.token))
                 return
@@ -331,20 +339,12 @@ class Attendance(Desk):
         else:
             self._done()
 
-    def _keep(self, value: Any, stored: bool) -> None:
-        self.house.keep(self.visit, value, stored=stored)
-
     def _done(self) -> None:
         """It needs no worker any more, though its end may still be on its way to the disk."""
         if not self.over and self.parent is not None:
             self.over = True
             self.parent.ended()
 
-    def _bound(self) -> Arguments:
+    def _bound(self, lives: list[Live] | None = None) -> Arguments:
         assert self.arguments is not None
-        args, kwargs = self.arguments
-        if args and type(args[0]) is Broken:
-            raise args[0].error
-        skipped = Skip.SKIPPED if self.task.tells_skips else None
-        args, kwargs = own((args, dict(kwargs)), partial(self.house.given, skipped=skipped))
-        return self.task.bind(args, kwargs)
+        return bound_now(self.house, self.task, self.arguments, lives)

@@ -10,19 +10,22 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, Unpack, cast
 
 from prefect_nb.authoring import flows
-from prefect_nb.authoring.calls import Caller, calling
+from prefect_nb.authoring.calls import Caller, calling, current
 from prefect_nb.authoring.endings import FlowOptions
 from prefect_nb.authoring.gates import gates_for, inside, note
 from prefect_nb.authoring.nodes import Flat, Node, Whole, filled, nodes_among
 from prefect_nb.authoring.operations import OPERATIONS
 from prefect_nb.authoring.promises import workers as default_workers
+from prefect_nb.authoring.resources import within
 from prefect_nb.authoring.runs import Run
+from prefect_nb.authoring.uses import Use
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State, StateName
 from prefect_nb.errors import UsageError
@@ -50,6 +53,7 @@ class _Step:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     after: list[Node] = field(default_factory=list)
+    within: tuple[Node, ...] = ()
 
     @property
     def above(self) -> list[Node]:
@@ -90,9 +94,12 @@ class _Draft:
         return State(StateName.PENDING, 0.0)
 
     def _recorded(self, node: Node, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
-        step = _Step(node, task, args, dict(kwargs))
+        step = _Step(node, task, args, dict(kwargs), within=within())
         for above in step.above:
             self.own(above)
+            known = self.steps.get(_key(above))
+            if known is not None and known.task.manager is not None and all(above is not used for used in step.within):
+                raise UsageError(f"{above.name} is used after its block", hint="call the task inside the with block")
         step.after += gates_for(self, step.above)
         self.steps[_key(node)] = step
         return note(node)
@@ -266,15 +273,28 @@ class Flow(flows.Flow[..., dict[str, Any]]):
         draft = self._draft
         made: dict[_Key, Any] = {key: parameters[p.name] for key, p in draft.parameters.items()}
         ends: dict[_Key, str] = {}
+        uses: dict[_Key, Use] = {}
+        caller = current()
+        assert caller is not None
         for step in draft.order():
             call: Callable[..., Any] = step.task.map if step.node.mapped else step.task
             waits = [made[_key(node)] for node in step.after if _key(node) in draft.steps]
-            with inside(*waits):
-                node = call(*_refilled(step.args, made), **_refilled(step.kwargs, made))
+            with ExitStack() as around:
+                for used in step.within:
+                    around.enter_context(uses[_key(used)].around())
+                around.enter_context(inside(*waits))
+                args, kwargs = _refilled(step.args, made), _refilled(step.kwargs, made)
+                if step.task.manager is None:
+                    node = call(*args, **kwargs)
+                else:
+                    use = uses[_key(step.node)] = Use(step.task.manager, caller.plan)
+                    node = use.open(args, kwargs)
             made[_key(step.node)] = node
             ends[_key(step.node)] = node.name
             for above in step.above:
                 ends.pop(_key(above), None)
+        for use in reversed(uses.values()):
+            use.leave()
         self.ending.exact = tuple(dict.fromkeys(made[key].name for key in self._reference))
         return {name: made[key] for key, name in ends.items()}
 

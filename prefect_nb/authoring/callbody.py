@@ -24,6 +24,7 @@ from prefect_nb.authoring.ground import Ground, namespace_of
 from prefect_nb.authoring.handlers import NOBODY, Entered, Handlers
 from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.loops import iteration, kept
+from prefect_nb.authoring.nodes import Live
 from prefect_nb.authoring.outputs import to_plain
 from prefect_nb.authoring.targets import Product, made
 from prefect_nb.authoring.tracebacks import error_info
@@ -295,6 +296,9 @@ def _ended_well(call: Call, order: Enter, watch: _Watch, given: tuple[Any, dict[
 def _record(call: Call, stored: dict[str, Any], watch: _Watch) -> tuple[str, str, Attachments]:
     """Write a success down: a note why it is not reusable, its address, and what goes into the commit."""
     ground, keyed, observer = call.ground, call.keyed, watch.observer
+    if call.spec.resource:  # a live handle
+        value = stored["call"]
+        return value.note if type(value) is Live else "", "", Attachments()
     try:
         address, row = ground.vault.save(stored, namespace=namespace_of(ground), cost_s=stored["cost_s"])
     except PrefectNBError as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextvars
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,11 +22,15 @@ from prefect_nb.authoring.footing import Footing
 from prefect_nb.authoring.former import Former
 from prefect_nb.authoring.gates import gates_for, note
 from prefect_nb.authoring.holdings import Holdings, stored_value
+from prefect_nb.authoring.house import refuses
 from prefect_nb.authoring.interrupts import Interrupts
+from prefect_nb.authoring.leaving import Parked, Unattended
 from prefect_nb.authoring.mapping import Brood, elements_of, upstream_of
-from prefect_nb.authoring.nodes import Broken, Node, Whole, edges, nodes_among
+from prefect_nb.authoring.naming import Names
+from prefect_nb.authoring.nodes import Broken, Live, Node, Whole, edges, nodes_among
 from prefect_nb.authoring.operations import OPERATIONS
 from prefect_nb.authoring.tracebacks import error_info
+from prefect_nb.authoring.uses import Uses
 from prefect_nb.core import events as ev
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
@@ -42,15 +45,7 @@ from prefect_nb.wiring import now
 if TYPE_CHECKING:
     from prefect_nb.authoring.functions import Task
 
-__all__ = ["FlowRun", "Parked", "Unattended"]
-
-
-class Parked(BaseException):
-    """The run was paused as a whole: its flow's body does not go on in this process."""
-
-
-class Unattended(BaseException):
-    """Nothing goes on until a person says something, and nobody here wants to wait for that."""
+__all__ = ["FlowRun"]
 
 
 class FlowRun:
@@ -90,11 +85,11 @@ class FlowRun:
         self.guests: dict[VisitId, list[Callable[[], None]]] = {}  # runs inside bodies: how to stop them
         self.broods: dict[VisitId, Brood] = {}
         self.broken: BaseException | None = None
-        self._before: Run = session.run
+        self._names = Names(session.run)
         self._lock = threading.Lock()
-        self._names: Counter[str] = Counter()
-        self._used: set[str] = set()
         self._seats: dict[VisitId, Attendance] = {}
+        self._hearers: dict[VisitId, list[Callable[[Visit], None]]] = {}
+        self.resources = Uses(session, former, self._hear)
         self._quiet = threading.Event()
         self._quiet.set()
         self._values = Holdings()
@@ -131,7 +126,7 @@ class FlowRun:
         task.bind(args, kwargs)  # a call that does not fit is told where it stands
         above = edges(self, (args, kwargs), self.session.run.id)
         args, kwargs = own((args, dict(kwargs)))  # what the author changes afterwards is another call's
-        visit = self._named(task)
+        visit = self._names.next(task.spec.name)
         seat = Attendance(self, task, visit, (args, kwargs), contextvars.copy_context())
         self._plan([seat], above)
         return note(Node(self, visit, nout=task.nout))
@@ -142,7 +137,7 @@ class FlowRun:
         edges(self, (args, kwargs), self.session.run.id)
         args, kwargs = tuple(map(source_of, args)), {name: source_of(a) for name, a in kwargs.items()}
         elements = elements_of((*args, *kwargs.values()), task.spec.name)
-        visit = self._named(task)
+        visit = self._names.next(task.spec.name)
         waits = [node for e in elements if (node := upstream_of(e)) is not None]
         waits += nodes_among([a for a in (*args, *kwargs.values()) if isinstance(a, Whole)], [])
         seat = Attendance(self, task, visit, ((), {}), contextvars.copy_context())
@@ -181,11 +176,12 @@ class FlowRun:
         self.executor.submit(safely)
 
     def _plan(self, seats: list[Attendance], above: list[Node]) -> None:
+        self.resources.refuse_left(above)
         upstream = tuple(node.visit for node in (*above, *gates_for(self, above)))
         with self.gate:
             if self.parked:
                 raise Parked
-            if self.stopping:
+            if all(refuses(self, seat.task.spec) for seat in seats):
                 raise TaskCancelled(f"run {self.session.run.id} was asked to stop", hint="no further task is begun")
             for seat in seats:
                 self._take_seat(seat)
@@ -197,17 +193,6 @@ class FlowRun:
             self._quiet.clear()
             self._seats[seat.visit] = seat
         self.session.sit(seat.visit, seat)
-
-    def _named(self, task: Task[..., Any]) -> VisitId:
-        """The next visit of a task: the second call of ``clean`` is ``clean-2``; a resumed run counts visits on."""
-        base = name = task.spec.name
-        with self._lock:
-            while name in self._used:
-                self._names[base] += 1
-                name = f"{base}-{self._names[base] + 1}"
-            self._used.add(name)
-        before = self._before.visit(name)
-        return VisitId(name, 1 if before is None else before.id.visit + 1)
 
     def begin(self) -> None:
         """The flow's body is about to run, in this context."""
@@ -223,7 +208,7 @@ class FlowRun:
         brood = self.broods.get(visit.id)
         with self._lock:
             self._seats.pop(visit.id, None)
-            event = seat.event
+            event, hearers = seat.event, self._hearers.pop(visit.id, ())
             if not self._seats:
                 self._quiet.set()
         if brood is not None:
@@ -231,6 +216,16 @@ class FlowRun:
                 listener.nudge()
         if event is not None:
             event.set()
+        for hearer in hearers:
+            hearer(visit)
+
+    def _hear(self, visit: VisitId, of: Callable[[Visit], None]) -> None:
+        """Tell of the end of a visit, in the engine's thread, or at once if it has ended."""
+        with self._lock:
+            if visit in self._seats:
+                self._hearers.setdefault(visit, []).append(of)
+                return
+        of(self.session.run.visits[visit])
 
     def trouble(self, seat: Attendance, error: BaseException) -> None:
         """Its owner cannot go on: the visit fails for this, and so does the run if its engine is broken."""
@@ -296,7 +291,10 @@ class FlowRun:
             raise UsageError(f"the body of {caller.visit.task} asks {node!r} for its result", hint=hint)
         self._check()
         self._await(node.visit)
-        return self.outcome(node.visit)
+        value = self.outcome(node.visit)
+        if type(value) is Live:  # its setup was put off
+            return self.result_of(self.resources.anew(node))
+        return value
 
     def state_of(self, node: Node) -> State:
         """How it stands."""
@@ -310,7 +308,7 @@ class FlowRun:
             raise self.errors.get(visit_id) or UsageError(f"run {self.session.run.id} ended without {visit_id}")
         if visit.state.type is not StateType.COMPLETED:
             raise error_of(self.session.run, visit_id, self.errors)
-        return self._value(visit)
+        return Live.opened(self._value(visit))
 
     def given(self, node: Node, skipped: Any = None) -> Any:
         """What a task that depends on this node is given: its value, or `skipped`, else the exception itself."""

@@ -80,6 +80,8 @@ class Former:
         self._left: dict[tuple[object, ...], deque[Visit]] = {}
         self._taken: set[VisitId] = set()
         self.empty = not run.visits
+        ended = (v for v in run.visits.values() if v.state.name is N.SUCCESS)
+        self.set_up = frozenset(v.spec.name for v in ended if v.spec.resource == "setup")
         for visit in run.visits.values():
             kind = _kind(visit)
             for known in _names(visit.spec.name, visit.key, visit.like, visit.id) if kind else ():

@@ -106,6 +106,7 @@ class Task(Generic[P, R]):
         self.where = where
         self._solo = Solo(spec.name)
         self.instead: Substitute | None = None
+        self.manager: Any = None  # of the resource that it sets up
         self.nout: int | None = None  # how many values it gives, where its author says so
         self.tells_skips = False  # whether a skipped input is told from None
         self.is_async = inspect.iscoroutinefunction(function)

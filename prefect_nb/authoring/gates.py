@@ -28,9 +28,15 @@ _open: ContextVar[tuple[_Block, ...]] = ContextVar("prefect_nb_gates", default=(
 
 
 @contextmanager
-def inside(*gates: Node) -> Iterator[None]:
-    """Let what is called here wait for these; what depends on such a call does so by it."""
-    reset = _open.set((*_open.get(), _Block(gates)))
+def inside(*gates: Node, members: set[VisitId] | None = None) -> Iterator[None]:
+    """Let what is called here wait for these; what depends on such a call does so by it.
+
+    Parameters
+    ----------
+    members : set of VisitId, optional
+        Where to note what is called.
+    """
+    reset = _open.set((*_open.get(), _Block(gates, set() if members is None else members)))
     try:
         yield
     finally:

@@ -10,11 +10,11 @@ from prefect_nb.authoring.former import Former
 from prefect_nb.authoring.ground import Ground
 from prefect_nb.authoring.nodes import Node
 from prefect_nb.core.run import Visit
-from prefect_nb.core.spec import VisitId
+from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.executors.loop import LoopThread
 from prefect_nb.protocols import Executor
 
-__all__ = ["Family", "House", "Substitute"]
+__all__ = ["Family", "House", "Stops", "Substitute", "refuses"]
 
 
 class House(Ground, Protocol):
@@ -43,6 +43,18 @@ class House(Ground, Protocol):
 
     def trouble(self, attendance: Any, error: BaseException) -> None:
         """Its owner cannot go on: the visit fails for this."""
+
+
+class Stops(Protocol):
+    """A run that may be asked to stop."""
+
+    stopping: bool
+    parked: bool
+
+
+def refuses(run: Stops, spec: TaskSpec) -> bool:
+    """Whether nothing of this task is begun any more; a resource is cleaned up after a cancel too."""
+    return run.parked or (run.stopping and spec.resource != "cleanup")
 
 
 class Family(Protocol):

@@ -16,7 +16,20 @@ from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import State
 from prefect_nb.errors import UsageError
 
-__all__ = ["Broken", "Flat", "Node", "Plan", "Skip", "Whole", "edges", "filled", "flatten", "nodes_among", "unmapped"]
+__all__ = [
+    "Broken",
+    "Flat",
+    "Live",
+    "Node",
+    "Plan",
+    "Skip",
+    "Whole",
+    "edges",
+    "filled",
+    "flatten",
+    "nodes_among",
+    "unmapped",
+]
 
 _DISPLAYS = frozenset({"BUILD_SET", "SET_ADD", "SET_UPDATE"})
 _REBUILD = (__name__, "prefect_nb.authoring.copies")  # who makes a set of nodes anew
@@ -184,6 +197,41 @@ class Skip(Enum):
     """What a task that asks for it is given in place of the value of a skipped one; others are given None."""
 
     SKIPPED = "skipped"
+
+
+class Live:
+    """Stands for a resource: never stored, never copied; a body is given what it holds.
+
+    Parameters
+    ----------
+    name : str
+        Whose resource.
+
+    Attributes
+    ----------
+    resource : tuple
+        What it holds; empty while it holds nothing.
+    note : str
+        Why it holds nothing.
+    """
+
+    __slots__ = ("name", "note", "resource")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.note = ""
+        self.resource: tuple[Any, ...] = ()
+
+    @staticmethod
+    def opened(value: Any) -> Any:
+        """What a value holds if it stands for a resource, else the value itself."""
+        return value.resource[0] if type(value) is Live and value.resource else value
+
+    def __deepcopy__(self, memo: object) -> Live:
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self.name} is a live resource")
 
 
 class Broken:

@@ -14,7 +14,8 @@ from prefect_nb.authoring.afterwards import carried_out
 from prefect_nb.authoring.calls import Caller, calling
 from prefect_nb.authoring.causes import error_of, first_failure
 from prefect_nb.authoring.finished import kept_value
-from prefect_nb.authoring.flowruns import FlowRun, Parked, Unattended
+from prefect_nb.authoring.flowruns import FlowRun
+from prefect_nb.authoring.leaving import Parked, Unattended
 from prefect_nb.authoring.nodes import filled
 from prefect_nb.authoring.taskruns import TaskRun, Tasks
 from prefect_nb.authoring.tracebacks import error_info
@@ -301,6 +302,7 @@ class Run:
         work = self._work
         work.executor.close()
         work.loop.close()
+        work.resources.end()
         work.session.close()
         if work.parked:  # whoever wants to go on with it need not wait for the end of this process
             work.store.take_run(self.id, "", work.session.run.worker)

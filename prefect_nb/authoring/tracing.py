@@ -93,6 +93,7 @@ class _Tracer:
         self.edges: list[tuple[str, str]] = []
         self.mapped: list[str] = []
         self._counts: Counter[str] = Counter()
+        self.resources = self
 
     def call(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Node:
         """Note a call."""
@@ -115,6 +116,14 @@ class _Tracer:
     def compute(self, operation: str, *values: Any) -> Node:
         """Note an operator."""
         return self.call(OPERATIONS[operation], values, {})
+
+    def used(self, use: Any) -> bool:
+        """Nothing was used before."""
+        return False
+
+    def release(self, cleanup: Node, members: tuple[VisitId, ...]) -> None:
+        """Note what a cleanup waits for."""
+        self.edges += [(member.task, cleanup.name) for member in members]
 
     def _noted(self, base: str, above: list[Node], *, mapped: bool = False, nout: int | None = None) -> Node:
         name = base

@@ -43,7 +43,7 @@ def put(run: Run, before: Visit | None, moved: Visit) -> Run:
 
 def _is_stuck(visit: Visit, name: StateName) -> bool:
     """Whether it waits for a person, a time or other visits, and nothing of its own is due."""
-    return name in _WAITS or (name is N.PENDING and visit.unmet > 0)
+    return name in _WAITS or (name is N.PENDING and (visit.unmet > 0 or visit.held))
 
 
 def _tallied(run: Run, less: StateName | None, more: StateName) -> dict[StateName, int]:

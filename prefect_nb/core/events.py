@@ -7,14 +7,16 @@ a clock. Names are past tense. Their wire form is :mod:`~prefect_nb.core.wire`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_nb.core.errorinfo import ErrorInfo
 from prefect_nb.core.reasons import Reason
 from prefect_nb.core.spec import TaskSpec, VisitId
 
 __all__ = [
     "BODY_ENDS",
+    "BlockLeft",
     "BodyCancelled",
     "BodyCrashed",
     "BodyDeferred",
@@ -47,43 +49,6 @@ __all__ = [
     "VisitApproved",
     "WorkerLost",
 ]
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorInfo:
-    """A user's exception as data.
-
-    Parameters
-    ----------
-    type : str
-        Its class name.
-    message : str
-        ``str(exception)``, cut to a sane length.
-    types : tuple of str
-        Names of the class and its bases, plain and with their module, nearest first.
-    traceback : str
-        The user's lines only, plain text.
-    kind : str
-        ``"raised"``, ``"timeout"`` or ``"unstorable"``.
-    hard : bool
-        For a time-out: whether the body was really stopped.
-    """
-
-    type: str
-    message: str
-    types: tuple[str, ...] = ()
-    traceback: str = ""
-    kind: str = "raised"
-    hard: bool = True
-
-    def to_plain(self) -> dict[str, Any]:
-        """JSON-able form."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"types": list(self.types)}
-
-    @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> ErrorInfo:
-        """The error that :meth:`to_plain` wrote."""
-        return cls(**{**plain, "types": tuple(plain.get("types", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,6 +255,13 @@ class MapOpened(TaskEvent):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MapSealed(TaskEvent):
     """No further child will be planned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockLeft(TaskEvent):
+    """Nothing more will be called that uses a resource: its cleanup, this visit, waits for these and then begins."""
+
+    upstream: tuple[VisitId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,19 +18,18 @@ Source: the transition tables of h11 and the event/instruction machine of dask.d
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.counts import put
 from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolve, SetTimer, Settle
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
-from prefect_nb.core.moved import Move, crashed, map_ended, moved_to, pause_timers
+from prefect_nb.core.judging import depends, judge
+from prefect_nb.core.moved import crashed, map_ended, moved_to, pause_timers
 from prefect_nb.core.moves import ILLEGAL, MOVES
 from prefect_nb.core.rollup import VERDICTS, roll_up, rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.core.states import State, StateName, StateType
-from prefect_nb.core.triggers import Go, ruling
 from prefect_nb.errors import IllegalTransition
 
 __all__ = ["step"]
@@ -71,6 +70,8 @@ def step(run: Run, event: Event) -> Step:
         moved, effects = handler(run, visit, event)
         if moved is visit:
             return run, effects
+        if isinstance(event, ev.BlockLeft):
+            return _released(run, visit, moved, event)
         run, effects = _settle(run, visit, moved, effects, event)
         return _stop_children(run, visit, event, effects) if visit.state.name is N.MAPPED else (run, effects)
     assert isinstance(event, RunEvent)
@@ -98,6 +99,7 @@ def _plan(run: Run, event: ev.TaskPlanned) -> Step:
         planned_at=event.at,
         upstream=upstream,
         unmet=len(unmet),
+        held=event.spec.resource == "cleanup",
         parent=event.parent,
         cell=event.cell,
     )
@@ -115,36 +117,24 @@ def _plan(run: Run, event: ev.TaskPlanned) -> Step:
         for up in unmet:
             waiting = waiting.put(up, (*(waiting.get(up) or ()), visit.id))
         run = evolved(run, waiting=waiting)
-    judged, effects = _judge(run, visit, event)
+    judged, effects = judge(run, visit, event)
     return _settle(run, None, judged, effects, event)
 
 
-def _judge(run: Run, visit: Visit, event: Event) -> Move:
-    """The visit after its trigger's ruling; the same object when it may run or has to wait."""
-    if visit.upstream and not visit.judged:
-        ruled = ruling(visit.spec.trigger, _ends(run, visit.upstream), skip_too=visit.spec.skip_with_upstream)
-        if ruled.go is Go.WAIT:
-            return visit, ()
-        if ruled.reason is not None:
-            reason, sentence = ruled.reason, ruled.reason.sentence
-            if ruled.go is Go.SKIP:
-                return moved_to(visit, N.SKIPPED, event, sentence, reason=reason), ()
-            return moved_to(visit, N.TRIGGER_FAILED, event, sentence, {"cause": reason.detail}, reason=reason), ()
-        if ruled.go is Go.ASK:
-            return visit, () if run.closed else (Judge(visit.id),)
-    return visit, () if run.closed else (Resolve(visit.id),)
-
-
-def _ends(run: Run, upstream: tuple[VisitId, ...]) -> Iterator[tuple[VisitId, State]]:
-    """How everything upstream stands; a map that has ended is told by its children."""
-    for visit_id in upstream:
-        visit = run.visits[visit_id]
-        if visit.width is None or visit.state.type not in (StateType.COMPLETED, StateType.FAILED):
-            yield visit_id, visit.state
-            continue
-        for index in range(visit.width):
-            child = VisitId(visit_id.task, visit_id.visit, index)
-            yield child, run.visits[child].state
+def _released(run: Run, before: Visit, moved: Visit, event: ev.BlockLeft) -> Step:
+    """A cleanup that was held waits for all that was called meanwhile, and no longer for the rest."""
+    waiting, unmet = run.waiting, 0
+    for up in moved.upstream:
+        if up not in run.visits or depends(run, up, before.id):
+            why = "depends on it" if up in run.visits else "was never planned"
+            raise IllegalTransition(f"{before.id} cannot wait for {up}, which {why}", run=run.id, visit=before.id)
+        if not run.visits[up].state.final:
+            unmet += 1
+            if up not in before.upstream:
+                waiting = waiting.put(up, (*(waiting.get(up) or ()), before.id))
+    moved = evolved(moved, unmet=unmet)
+    judged, effects = judge(run, moved, event)
+    return _settle(evolved(run, waiting=waiting), before, judged, effects, event)
 
 
 def _settle(run: Run, before: Visit | None, moved: Visit, effects: tuple[Effect, ...], event: Event) -> Step:
@@ -203,10 +193,10 @@ def _heard(run: Run, dependant: VisitId, end: State, event: Event) -> Step:
     if visit.state.name is not N.PENDING:
         return run, ()
     visit = evolved(visit, unmet=visit.unmet - 1)
-    run = evolved(run, visits=run.visits.put(dependant, visit), stuck=run.stuck - (not visit.unmet))
+    run = evolved(run, visits=run.visits.put(dependant, visit), stuck=run.stuck - (not visit.unmet and not visit.held))
     if visit.unmet and end.type is StateType.COMPLETED:
         return run, ()
-    judged, effects = _judge(run, visit, event)
+    judged, effects = judge(run, visit, event)
     effects = () if visit.unmet else effects  # the last of those that ended with this one lets it go
     return (run, effects) if judged is visit else (put(run, visit, judged), (ClearTimer(dependant), Settle(dependant)))
 
@@ -239,8 +229,9 @@ def _run_event(run: Run, event: RunEvent) -> Step:
             run = evolved(run, closed=True, interrupted=event.interrupted, lost=event.lost, **said)
             if event.lost:
                 run, effects = _crash_all(run, event)
-            elif not event.interrupted:
-                run, effects = _stop_all(run, event)
+            if run.cancelled or not (event.interrupted or event.lost):
+                run, more = _stop_all(run, event)
+                effects += more
     return rolled_up(run, event), effects
 
 
@@ -264,7 +255,7 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
         elif visit.state.name is N.PAUSED:
             orders += pause_timers(visit)
         elif visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
-            orders += _judge(run, visit, event)[1]
+            orders += judge(run, visit, event)[1]
         elif visit.state.name in (N.RETRYING, N.LOOPED) and same:
             orders.append(SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]))
     return run, tuple(orders)
@@ -282,9 +273,15 @@ def _crash_all(run: Run, event: RunEvent) -> Step:
 
 
 def _stop_all(run: Run, event: RunEvent) -> Step:
-    """What runs is asked to stop, everything else becomes NotRun at once: nobody judges, for nobody goes on."""
+    """What runs is asked to stop, everything else becomes NotRun at once: nobody judges, for nobody goes on.
+
+    But the cleanup of a resource goes on where somebody is there for it.
+    """
     orders: list[Effect] = []
+    staying = isinstance(event, ev.RunCancelRequested) and not run.closed
     for visit in _open_visits(run):
+        if staying and visit.spec.resource == "cleanup":
+            continue
         if visit.state.name not in _WITH_BODY:
             run = put(run, visit, moved_to(visit, N.NOT_RUN, event, "the run ended before it was reached"))
             orders += ClearTimer(visit.id), Settle(visit.id)
@@ -301,6 +298,14 @@ def _stop_all(run: Run, event: RunEvent) -> Step:
             else:
                 run = put(run, visit, moved)
                 orders.append(Settle(visit.id))
+    for visit in _open_visits(run) if staying else ():
+        if visit.state.name is N.PENDING and visit.unmet:
+            unmet = sum(not run.visits[up].state.final for up in visit.upstream)
+            counted = evolved(visit, unmet=unmet)
+            stuck = run.stuck - (not unmet and not visit.held)
+            run = evolved(run, visits=run.visits.put(visit.id, counted), stuck=stuck)
+            if not unmet:
+                orders += judge(run, counted, event)[1]
     return run, tuple(orders)
 
 

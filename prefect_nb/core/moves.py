@@ -70,6 +70,13 @@ def _map_sealed(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     return (visit, ()) if visit.sealed else (map_ended(evolved(visit, sealed=True), event), ())
 
 
+def _left(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.BlockLeft)
+    if not visit.held:
+        return visit, ()
+    return evolved(visit, held=False, upstream=tuple(dict.fromkeys((*visit.upstream, *event.upstream)))), ()
+
+
 def _reused(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     assert isinstance(event, ev.ResultReused)
     cached = moved_to(
@@ -165,6 +172,7 @@ TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
     ev.TriggerJudged,
     ev.MapOpened,
     ev.MapSealed,
+    ev.BlockLeft,
     ev.LateResultRefused,
     ev.TimerFired,
     ev.CancelRequested,
@@ -180,6 +188,7 @@ MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.PENDING, ev.ResultReused): _reused,
     (N.PENDING, ev.TriggerJudged): _judged,
     (N.PENDING, ev.MapOpened): _map_opened,
+    (N.PENDING, ev.BlockLeft): _left,
     (N.MAPPED, ev.MapSealed): _map_sealed,
     (N.CANCELLING, ev.MapSealed): _map_sealed,
     (N.MAPPED, ev.CancelRequested): _cancel_map,

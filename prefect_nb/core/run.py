@@ -45,6 +45,8 @@ class Visit:
 
     `like` stands for the key when the run is resumed in another process.
 
+    `held` cleanups of a resource wait until everything that uses it is known.
+
     `unmet` counts what is upstream and not final yet. It and a map's counts follow from other visits, so counting is no
     change of its own: `version` stays.
     """
@@ -55,6 +57,7 @@ class Visit:
     planned_at: float
     upstream: tuple[VisitId, ...] = ()
     unmet: int = 0
+    held: bool = False
     parent: VisitId | None = None
     cell: str | None = None
     version: int = 0

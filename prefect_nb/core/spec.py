@@ -85,6 +85,8 @@ class TaskSpec:
         The file that a call of it makes, as a template.
     reference : bool
         Whether its end counts for that of its run; else it neither fails the run nor answers for a failure.
+    resource : str
+        ``"setup"`` or ``"cleanup"`` of a resource; empty for every other task.
     """
 
     name: str
@@ -103,6 +105,7 @@ class TaskSpec:
     once: bool = False
     target: str = ""
     reference: bool = True
+    resource: str = ""
 
     def to_plain(self) -> dict[str, Any]:
         """The spec as JSON-able data; defaults are left out."""
@@ -121,7 +124,7 @@ class TaskSpec:
             plain["skip_with_upstream"] = False
         if not self.reference:
             plain["reference"] = False
-        for name in ("timeout", "version", "approve", "once", "target"):
+        for name in ("timeout", "version", "approve", "once", "target", "resource"):
             if getattr(self, name):
                 plain[name] = getattr(self, name)
         for name in ("files", "env", "after", "tags"):
@@ -145,5 +148,6 @@ class TaskSpec:
             once=plain.get("once", False),
             target=plain.get("target", ""),
             reference=plain.get("reference", True),
+            resource=plain.get("resource", ""),
             **{name: tuple(plain.get(name, ())) for name in ("files", "env", "after", "tags")},
         )

@@ -33,6 +33,7 @@ _SPECS = (
     {"trigger": Trigger("any_failed"), "retry": Retry(1, crashes=2)},
     {"retry": Retry(1, crashes=0), "once": True},
     {"reference": False},
+    {"trigger": Trigger("all_finished"), "skip_with_upstream": False, "reference": False, "resource": "cleanup"},
 )
 
 
@@ -163,6 +164,9 @@ def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
         )
         if v.index < 0:
             yield lambda n: ev.MapOpened(at=at, visit=v)
+    if name is N.PENDING and visit.held:
+        roots = [u.id for u in story.run.visits.values() if not u.upstream and u.parent is None and u.width is None]
+        yield lambda n: ev.BlockLeft(at=at, visit=v, upstream=tuple(u for u in roots[-n % 4 :] if u != v))
     if name is N.PENDING and v in story.judges and not visit.judged:
         yield lambda n: ev.TriggerJudged(at=at, visit=v, passed=bool(n % 3))
     if name is N.RESUMING and v in story.resolves:

@@ -54,6 +54,7 @@ EVENTS = [
     ev.TriggerJudged(at=1.0, visit=A, passed=False, message="no"),
     ev.MapOpened(at=1.0, visit=A),
     ev.MapSealed(at=1.0, visit=A),
+    ev.BlockLeft(at=1.0, visit=A, upstream=(VisitId("a", 2),)),
     ev.LateResultRefused(at=1.0, visit=A, token=0),
     ev.TimerFired(at=1.0, visit=A, token=1, kind="retry"),
     ev.CancelRequested(at=1.0, visit=A, message="enough", actor="ann"),

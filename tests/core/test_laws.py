@@ -214,10 +214,30 @@ def settled_once(story: Story) -> None:
 
 @law
 def a_closed_run_grants_nothing(story: Story) -> None:
-    """Between the close of a run and the next attachment no body may begin."""
+    """Between the close of a run and the next attachment no body may begin; after a cancel only cleanups may."""
     for one in story.steps:
-        if one.after.closed or one.after.cancelled:
-            assert not any(isinstance(e, ef.Resolve | ef.Enter) for e in one.effects)
+        granted = [e.visit for e in one.effects if isinstance(e, ef.Resolve | ef.Enter)]
+        if one.after.closed:
+            assert not granted
+        if one.after.cancelled:
+            assert all(one.after.visits[v].spec.resource == "cleanup" for v in granted)
+
+
+@law
+def a_cleanup_outlives_a_cancel(story: Story) -> None:
+    """What was cancelled as a whole leaves the cleanup of a resource as it was, unless nobody is there for it."""
+    for one in story.steps:
+        if not isinstance(one.event, ev.RunCancelRequested) or one.before.state.final or one.before.closed:
+            continue
+        for visit in one.before.visits.values():
+            if visit.spec.resource == "cleanup" and not visit.state.final:
+                now = one.after.visits[visit.id]
+                assert (now.state, now.held) == (visit.state, visit.held)
+                open_ = [u for u in now.upstream if not one.after.visits[u].state.final]
+                ready = now.state.name is N.PENDING and not now.held and not open_
+                was_ready = not visit.unmet
+                ordered = any(isinstance(e, ef.Resolve) and e.visit == now.id for e in one.effects)
+                assert ordered == (ready and not was_ready)
 
 
 @law
@@ -230,7 +250,7 @@ def no_order_is_lost(story: Story) -> None:
         if one.after.closed or one.after.cancelled:
             continue
         for v in one.after.visits.values():
-            if v.state.name is N.PENDING and all(one.after.visits[u].state.final for u in v.upstream):
+            if v.state.name is N.PENDING and not v.held and all(one.after.visits[u].state.final for u in v.upstream):
                 assert {(v.id, "Resolve", 0), (v.id, "Judge", 0)} & known
             if v.state.name is N.RESUMING:
                 assert (v.id, "Resolve", 0) in known
@@ -262,7 +282,7 @@ def counts_agree_with_what_they_count(story: Story) -> None:
     assert Counter(v.state.name for v in latest.values()) == +Counter(run.tally)
     assert run.active == sum(not v.state.final for v in run.visits.values())
     paused = [v for v in run.visits.values() if v.state.name in (N.PAUSED, N.SUSPENDED)]
-    waiting = [v for v in run.visits.values() if v.state.name is N.PENDING and v.unmet]
+    waiting = [v for v in run.visits.values() if v.state.name is N.PENDING and (v.unmet or v.held)]
     maps = [v for v in run.visits.values() if v.state.name is N.MAPPED]
     assert (run.paused, run.stuck) == (len(paused), len(paused) + len(waiting) + len(maps))
     for parent in (v for v in run.visits.values() if v.width is not None):
