@@ -103,8 +103,8 @@ def spare(shell: Any) -> None:
         _Spared(shell).arm()
 
 
-class _Spared:
-    """Stands in for ``shell.showtraceback`` until the end of a plain cell."""
+class _Stead:
+    """Stands in for ``shell.showtraceback`` until the end of this cell."""
 
     def __init__(self, shell: Any) -> None:
         self._shell = shell
@@ -119,11 +119,25 @@ class _Spared:
             del self._shell.showtraceback
 
     def __call__(self, *args: Any, **kwargs: Any) -> None:
+        if not args and "exc_tuple" not in kwargs:  # else somebody shows another error by itself, as a failed figure's
+            self._cut()
+        self._show(*args, **kwargs)
+
+    def _cut(self) -> None:
+        raise NotImplementedError
+
+    def _show(self, *args: Any, **kwargs: Any) -> None:
+        type(self._shell).showtraceback.__get__(self._shell)(*args, **kwargs)
+
+
+class _Spared(_Stead):
+    """Of a plain cell: whatever error it shows."""
+
+    def _cut(self) -> None:
         error = sys.exc_info()[1]
-        if not args and "exc_tuple" not in kwargs and error is not None:
+        if error is not None:
             for each in (error, *_linked(error)):
                 each.__traceback__ = _without_ours(each.__traceback__)
-        type(self._shell).showtraceback.__get__(self._shell)(*args, **kwargs)
 
 
 def _without_ours(tb: TracebackType | None) -> TracebackType | None:
@@ -131,44 +145,30 @@ def _without_ours(tb: TracebackType | None) -> TracebackType | None:
     return tb if kept is None else kept
 
 
-class _Shown:
-    """Stands in for ``shell.showtraceback`` until the end of this cell, and puts the user's frames in place.
+class _Shown(_Stead):
+    """Of a task cell: puts the user's frames of its own error in place.
 
     IPython reads the frames from the exception, to which Python adds ours while it travels up; they can only be cut off
     at the moment of showing.
     """
 
     def __init__(self, shell: Any, error: BaseException, tb: TracebackType | None, before_run: bool) -> None:
-        self._shell = shell
+        super().__init__(shell)
         self._error = error
         self._tb = user_frames(tb)
         self._before_run = before_run
         self._chain = error.__cause__, error.__context__, error.__suppress_context__
 
-    def arm(self) -> None:
-        self._shell.showtraceback = self
-        self._shell.events.register("post_execute", self._disarm)
-
-    def _disarm(self) -> None:
-        self._shell.events.unregister("post_execute", self._disarm)
-        if self._shell.__dict__.get("showtraceback") is self:
-            del self._shell.showtraceback
-
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
-        shell = self._shell
-        original = type(shell).showtraceback.__get__(shell)
-        if args or "exc_tuple" in kwargs:  # somebody shows another error by itself, for example a failed figure
-            original(*args, **kwargs)
-            return
-        self._trim()
-        if self._before_run and isinstance(self._error, IndentationError):
-            shell.showindentationerror()
-        elif self._before_run and isinstance(self._error, SyntaxError):
-            shell.showsyntaxerror()
+    def _show(self, *args: Any, **kwargs: Any) -> None:
+        other = args or "exc_tuple" in kwargs
+        if not other and self._before_run and isinstance(self._error, IndentationError):
+            self._shell.showindentationerror()
+        elif not other and self._before_run and isinstance(self._error, SyntaxError):
+            self._shell.showsyntaxerror()
         else:
-            original(**kwargs)
+            super()._show(*args, **kwargs)
 
-    def _trim(self) -> None:
+    def _cut(self) -> None:
         error = self._error
         if error.__traceback__ is not None:
             # The outermost frame is IPython's own, which it expects and leaves out by counting.
