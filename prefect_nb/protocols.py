@@ -222,9 +222,8 @@ class Recalls(Protocol):
 class Store(Protocol):
     """Events and their rows. Thread-safe; every method may be called from any thread.
 
-    ``append`` returns at once; its future completes after the group commit that made it durable (or with a
-    :class:`~prefect_nb.errors.StoreError`). Appends of one store object are applied in the order of the calls. The
-    other methods block (about 0.2 ms here) and see every append of this object whose future is done.
+    ``append`` returns at once; its future completes after the commit that made it durable (or with a ``StoreError``).
+    Appends are applied in the order of the calls. The other methods block and see every append whose future is done.
     """
 
     @property
@@ -269,8 +268,8 @@ class Store(Protocol):
     def result(self, digest: str) -> ResultRow | None:
         """The row of a stored result, and note its use for eviction."""
 
-    def logs(self, run: str, task: str = "") -> list[LogChunk]:
-        """What was printed, in order."""
+    def logs(self, run: str, task: str = "", *, artifacts: bool = False) -> list[LogChunk]:
+        """What was printed, in order; or the artifacts: of chunks with such a stream only a visit's last is kept."""
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run; durable on return."""

@@ -86,7 +86,7 @@ class Batch:
     @property
     def filled(self) -> bool:
         """Whether there is anything to commit, or anybody who waits for one."""
-        return bool(self.events or self.described or self.waiters or self.wishes)
+        return bool(self.events or self.results or self.described or self.waiters or self.wishes)
 
     def take(self, before: Run, after: Run, post: Post, orders: Iterable[Effect]) -> None:
         """Add a post whose events moved `before` to `after` and gave `orders`."""

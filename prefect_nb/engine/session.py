@@ -29,6 +29,7 @@ from prefect_nb.engine.batch import Post as _Post
 from prefect_nb.engine.bus import Bus
 from prefect_nb.engine.desk import Desk, Seats
 from prefect_nb.engine.rows import run_row
+from prefect_nb.engine.spool import Shown, Spool
 from prefect_nb.engine.timers import Timers
 from prefect_nb.engine.wishes import wished
 from prefect_nb.errors import IllegalTransition, PrefectNBError, StoreError
@@ -37,7 +38,6 @@ from prefect_nb.protocols import LogChunk, RunRow, Signal, Store
 __all__ = ["Attachments", "Session"]
 
 _BATCH = 256
-_LOGS_S = 0.5
 _GATHER_S = 0.01  # how long events that nobody waits for are collected into one commit
 _LOOK_S = 1.0
 _OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.TriggerJudged, ev.BodyEntered, *ev.BODY_ENDS)
@@ -78,7 +78,7 @@ class Session:
         self._pid = os.getpid()
         self._ended = False
         self._timers = Timers()
-        self._logs: list[LogChunk] = []
+        self._logs = Spool(self.bus.shown)
         self._batch = Batch(after=after)
         self._batch_at = 0.0
         self._told: RunRow | None = None
@@ -141,8 +141,8 @@ class Session:
                 continue
         raise self._failure or faults.over(self._run.id)
 
-    def log(self, chunk: LogChunk) -> None:
-        """Keep a piece of output; it becomes durable with the next commit or within half a second."""
+    def log(self, chunk: LogChunk | Shown) -> None:
+        """Keep a piece of output or an artifact; it becomes durable with the next commit or within half a second."""
         self._queue.put(chunk)
 
     def describe(self, graph: Mapping[str, Any]) -> None:
@@ -207,7 +207,7 @@ class Session:
         for timer in list(self._timers.due(self.now())):
             fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
             self._apply(_Post((fired,), Attachments(), None, False))
-        ripe = len(self._batch.events) >= _BATCH or time.monotonic() - began >= _GATHER_S
+        ripe = len(self._batch.events) >= _BATCH or time.monotonic() - began >= _GATHER_S or self._logs.due
         if self._batch.hurry or ripe or not items or None in items:
             self._flush(idle=not items or None in items)
         self._batch_at = began if self._batch.filled else 0.0
@@ -216,7 +216,7 @@ class Session:
         first = self._timers.next()
         waits = [max(0.0, first - self.now())] if first is not None else []
         if self._logs:
-            waits.append(_LOGS_S)
+            waits.append(self._logs.left_s)
         if self._batch_at:
             waits.append(max(0.0, self._batch_at + _GATHER_S - time.monotonic()))
         return min(waits) if waits else None
@@ -227,8 +227,8 @@ class Session:
                 self._apply(item)
             case Acked():
                 self._acknowledge(item)
-            case LogChunk() if self._failure is None:
-                self._logs.append(item)
+            case LogChunk() | Shown() if self._failure is None:
+                self._logs.take(item)
             case Place():
                 self._place = item
                 self._batch.described = True
@@ -291,7 +291,7 @@ class Session:
     def _flush(self, *, idle: bool) -> None:
         """Send what was collected as one commit; logs alone wait for company or for an idle moment."""
         batch, run = self._batch, self._run
-        ripe = batch.filled or (self._logs and (idle or len(self._logs) >= _BATCH))
+        ripe = batch.filled or (self._logs and idle) or self._logs.due
         if self._failure is not None or not run.id or not ripe:
             return
         self._batch = Batch(after=batch.after + len(batch.events))
@@ -299,8 +299,7 @@ class Session:
         told = replace(row, version=0)
         news = batch.described or told != self._told
         self._told = told
-        commit = batch.commit(run, row if news else None, tuple(self._logs))
-        self._logs.clear()
+        commit = batch.commit(run, row if news else None, self._logs.drain())
         settled = tuple(run.visits[v] for v in batch.settled)
         stored = sum(r.size for r in batch.results)
         try:
@@ -334,7 +333,7 @@ class Session:
         first = self._failure is None
         self._failure = self._failure or error
         batch, self._batch = self._batch, Batch()
-        self._logs.clear()
+        self._logs.drain()
         for waiter in batch.waiters:
             waiter.set_exception(self._failure)
         self._seats.fail(self._failure)

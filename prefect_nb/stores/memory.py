@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from queue import SimpleQueue
 
+from prefect_nb.core.artifacts import STREAM
 from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import StoreError
@@ -91,9 +92,16 @@ class MemoryStore:
             self._results[result.digest] = result
         for entry in commit.entries:
             self._enter(entry)
-        self._logs.setdefault(run, []).extend(commit.logs)
+        self._keep(run, commit.logs)
         self._open_wishes = [wish for wish in self._open_wishes if wish.id not in commit.wishes]
         return Receipt(True, len(events))
+
+    def _keep(self, run: str, logs: Iterable[LogChunk]) -> None:
+        rows = self._logs.setdefault(run, [])
+        for chunk in logs:
+            if chunk.stream.startswith(STREAM):
+                rows[:] = [row for row in rows if (row.visit, row.stream) != (chunk.visit, chunk.stream)]
+            rows.append(chunk)
 
     def _check(self, commit: Commit) -> None:
         run = self._runs.get(commit.run)
@@ -198,10 +206,13 @@ class MemoryStore:
                 self._results[digest] = row
             return row
 
-    def logs(self, run: str, task: str = "") -> list[LogChunk]:
-        """What was printed, in order."""
+    def logs(self, run: str, task: str = "", *, artifacts: bool = False) -> list[LogChunk]:
+        """What was printed, in order; or the artifacts: of chunks with such a stream only a visit's last is kept."""
         with self._guard:
-            return [chunk for chunk in self._logs.get(run, ()) if not task or chunk.visit.task == task]
+            found = [c for c in self._logs.get(run, ()) if c.stream.startswith(STREAM) == artifacts]
+        if artifacts:
+            found.sort(key=lambda c: (c.visit.task, c.visit.visit, c.visit.index, c.stream))
+        return [chunk for chunk in found if not task or chunk.visit.task == task]
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run."""

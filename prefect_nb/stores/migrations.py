@@ -10,7 +10,7 @@ import sqlite3
 
 __all__ = ["SCHEMA_VERSION", "raise_schema"]
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 _STEPS: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE signal ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'",),
     2: (
@@ -18,6 +18,7 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE result ADD COLUMN gone_at REAL",
         "UPDATE result SET uses = used_result(inline) WHERE inline NOT NULL AND codec = 'plain'",
     ),
+    3: ("CREATE UNIQUE INDEX artifact ON log (run_id, task, visit, idx, stream) WHERE stream GLOB 'artifact:*'",),
 }
 """What makes a store of each earlier version one of the next."""
 

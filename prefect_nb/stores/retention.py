@@ -123,7 +123,7 @@ def _drop_unused(c: sqlite3.Connection, at: float, until: float) -> tuple[list[_
 
 
 def _unused(c: sqlite3.Connection) -> set[str]:
-    """Results that no visit, entry, used result, run or event names."""
+    """Results that no visit, entry, used result, run, event or artifact names."""
     text = (
         f"SELECT digest FROM result WHERE NOT {_USED.format('digest')} "
         "AND NOT EXISTS (SELECT 1 FROM entry e WHERE e.result = digest)"
@@ -131,7 +131,8 @@ def _unused(c: sqlite3.Connection) -> set[str]:
     unused = {row[0] for row in c.execute(text)}
     if not unused:
         return unused
-    for table, column in (("run", "graph"), ("run", "parameters"), ("event", "body")):
+    artifacts = "log WHERE stream GLOB 'artifact:*'"
+    for table, column in (("run", "graph"), ("run", "parameters"), ("event", "body"), (artifacts, "text")):
         for (said,) in c.execute(f"SELECT {column} FROM {table}"):
             unused.difference_update(_ADDRESS.findall(said))
     pairs = c.execute("SELECT digest, uses FROM result WHERE uses <> ''").fetchall()

@@ -175,9 +175,9 @@ class RowStore:
         """The row of a stored result, and note its use for eviction."""
         return codec.result_from_wire(self._ask("result", digest))
 
-    def logs(self, run: str, task: str = "") -> list[LogChunk]:
-        """What was printed, in order."""
-        return [codec.log_from_wire(row) for row in self._ask("logs", run, task)]
+    def logs(self, run: str, task: str = "", *, artifacts: bool = False) -> list[LogChunk]:
+        """What was printed, in order; or the artifacts: of chunks with such a stream only a visit's last is kept."""
+        return [codec.log_from_wire(row) for row in self._ask("logs", run, task, artifacts)]
 
     def signal(self, signal: Signal) -> None:
         """Leave a wish for the owner of a run; durable on return."""

@@ -1,4 +1,4 @@
--- The embedded store, schema version 3. Rows are projections of the events; `success` carries the one promise that
+-- The embedded store, schema version 4. Rows are projections of the events; `success` carries the one promise that
 -- no program error may break: at most one success for each visit.
 CREATE TABLE store_meta (
     key   TEXT PRIMARY KEY,
@@ -140,6 +140,8 @@ CREATE TABLE log (
     at      REAL NOT NULL
 );
 CREATE INDEX log_by_task ON log (run_id, task);
+-- Of an artifact only the newest version is kept.
+CREATE UNIQUE INDEX artifact ON log (run_id, task, visit, idx, stream) WHERE stream GLOB 'artifact:*';
 
 CREATE TABLE signal (
     id       INTEGER PRIMARY KEY AUTOINCREMENT,

@@ -50,7 +50,10 @@ _PUT_RESULT = (
     "ON CONFLICT (digest) DO UPDATE SET size = excluded.size, codec = excluded.codec, inline = excluded.inline, "
     "cost_s = max(cost_s, excluded.cost_s), uses = excluded.uses, used_at = excluded.used_at"
 )
-_PUT_LOG = "INSERT INTO log (run_id, task, visit, idx, attempt, stream, text, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_PUT_LOG = (
+    "INSERT OR REPLACE INTO log (run_id, task, visit, idx, attempt, stream, text, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_ARTIFACT = "stream GLOB 'artifact:*'"  # as the index has it, whose rows are unique
 _VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
 
 
@@ -245,10 +248,11 @@ def result(c: sqlite3.Connection, digest: str) -> Any:
     return c.execute("SELECT digest, size, codec, inline, cost_s FROM result WHERE digest = ?", (digest,)).fetchone()
 
 
-def logs(c: sqlite3.Connection, run: str, task: str) -> list[Any]:
-    """Log chunks in order."""
+def logs(c: sqlite3.Connection, run: str, task: str, artifacts: bool) -> list[Any]:
+    """Log chunks in order, or the artifacts."""
     also, values = ("AND task = ?", (run, task)) if task else ("", (run,))
-    text = f"SELECT task, visit, idx, attempt, stream, text, at FROM log WHERE run_id = ? {also} ORDER BY id"
+    which = f"{_ARTIFACT} ORDER BY task, visit, idx, stream" if artifacts else f"NOT {_ARTIFACT} ORDER BY id"
+    text = f"SELECT task, visit, idx, attempt, stream, text, at FROM log WHERE run_id = ? {also} AND {which}"
     return c.execute(text, values).fetchall()
 
 
@@ -296,5 +300,19 @@ WRITES: dict[str, Callable[..., Any]] = {
 }
 READS: dict[str, Callable[..., Any]] = {
     f.__name__: f
-    for f in (runs, run, visits, events, keys, entries, recall, result, logs, worker, usage, wishes, open_workers)
+    for f in (
+        runs,
+        run,
+        visits,
+        events,
+        keys,
+        entries,
+        recall,
+        result,
+        logs,
+        worker,
+        usage,
+        wishes,
+        open_workers,
+    )
 }

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import wait
 from queue import Empty, SimpleQueue
 
+from prefect_nb.core.artifacts import STREAM
 from prefect_nb.core.events import BodyEntered, BodyReturned, ErrorInfo, RunAttached, RunOpened, TaskPlanned
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.errors import StoreError
@@ -114,6 +115,22 @@ def keeps_what_was_appended(store: Store) -> None:
     assert store.result("d" * 64) == row
     assert store.result("e" * 64) is None
     assert store.check() == []
+
+
+def keeps_the_newest_artifact(store: Store) -> None:
+    """Of each artifact the newest version alone is kept, apart from the log; a log's own lines are never replaced."""
+
+    def chunk(visit: VisitId, stream: str, text: str) -> LogChunk:
+        return LogChunk(visit, 1, stream, text, 1.0)
+
+    first = tuple(chunk(v, s, "old") for v in (A, B) for s in (f"{STREAM}one", f"{STREAM}two", "stdout"))
+    newer = chunk(A, f"{STREAM}one", "new"), chunk(A, "stdout", "more")
+    _accept(store, opening(), planning(A), Commit("r1", logs=first), Commit("r1", logs=newer))
+    kept = [(c.visit, c.stream, c.text) for c in store.logs("r1", artifacts=True)]
+    mine = [(A, f"{STREAM}one", "new"), (A, f"{STREAM}two", "old")]
+    assert kept == [*mine, *((B, f"{STREAM}{name}", "old") for name in ("one", "two"))], kept
+    assert [(c.visit, c.stream, c.text) for c in store.logs("r1", "a", artifacts=True)] == mine
+    assert [(c.visit, c.text) for c in store.logs("r1")] == [(A, "old"), (B, "old"), (A, "more")]
 
 
 def answers_in_order(store: Store) -> None:
@@ -283,6 +300,7 @@ def refuses_when_closed(store: Store) -> None:
 
 STORE_CHECKS: tuple[Callable[[Store], None], ...] = (
     keeps_what_was_appended,
+    keeps_the_newest_artifact,
     answers_in_order,
     refuses_what_is_stale,
     records_one_success,

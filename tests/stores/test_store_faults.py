@@ -149,6 +149,7 @@ def test_an_older_schema(kind, folder):
         c.execute("ALTER TABLE signal DROP COLUMN detail")
         c.execute("ALTER TABLE result DROP COLUMN uses")
         c.execute("ALTER TABLE result DROP COLUMN gone_at")
+        c.execute("DROP INDEX artifact")
         record = b'..{"modules":{},"values":"%s"}' % (b"e" * 64)
         c.execute("INSERT INTO result VALUES ('rec', 9, 'plain', ?, 1.0, 0.0)", (record,))
         c.execute("INSERT INTO result VALUES ('val', 9, 'pickle', ?, 1.0, 0.0)", (record,))
@@ -162,7 +163,8 @@ def test_an_older_schema(kind, folder):
         store.close()
     with sqlite3.connect(folder / "state.db") as c:
         assert c.execute("SELECT detail FROM signal").fetchone() == ('{"note":"ok"}',)
-        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("3",)
+        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("4",)
+        assert c.execute("SELECT count(*) FROM sqlite_master WHERE name = 'artifact'").fetchone() == (1,)
         uses = dict(c.execute("SELECT digest, uses FROM result WHERE digest IN ('rec', 'val')").fetchall())
         assert uses == {"rec": "e" * 64, "val": ""}, "what a record uses was not found"
     c.close()
