@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_nb.authoring import signals, triggers
+    from prefect_nb.authoring.artifacts import artifact
     from prefect_nb.authoring.branches import case, merge, switch
     from prefect_nb.authoring.building import Flow
     from prefect_nb.authoring.context import context
@@ -30,6 +31,7 @@ __all__ = [  # without the two hooks, which only IPython calls
     "Retry",
     "Secret",
     "State",
+    "artifact",
     "case",
     "context",
     "flatten",
@@ -52,6 +54,7 @@ _HOMES = {
     "Retry": "prefect_nb.core.policy",
     "Secret": "prefect_nb.authoring.secret",
     "State": "prefect_nb.core.states",
+    "artifact": "prefect_nb.authoring.artifacts",
     "case": "prefect_nb.authoring.branches",
     "context": "prefect_nb.authoring.context",
     "flatten": "prefect_nb.authoring.nodes",

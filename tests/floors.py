@@ -68,6 +68,9 @@ EFFECTS = {"breakpoint", "compile", "eval", "exec", "input", "open", "print"}
 
 MODULE_LINES, FUNCTION_LINES, PARAMETERS, PUBLIC_METHODS, PUBLIC_NAMES = 350, 60, 8, 20, 20
 
+HOOKS = {"load_ipython_extension", "unload_ipython_extension"}
+"""Names at the front door that nobody writes: IPython looks for them, so they are none that a person has to know."""
+
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -247,8 +250,8 @@ def manners(tree: Tree) -> Iterator[str]:
         imports = any(isinstance(n, ast.Import | ast.ImportFrom) for n in module.tree.body)
         if offered is None and (imports or not module.is_package):
             yield f"{name}: has no __all__"
-        if not module.name and len(offered or ()) > PUBLIC_NAMES:
-            yield f"{name}: offers {len(offered or ())} names, at most {PUBLIC_NAMES}"
+        if not module.name and (count := sum(n not in HOOKS for n in offered or ())) > PUBLIC_NAMES:
+            yield f"{name}: offers {count} names, at most {PUBLIC_NAMES}"
         if module.is_package and module.name:
             for node in module.tree.body[1:]:
                 if not isinstance(node, ast.Import | ast.ImportFrom) and not assigns_all(node):

@@ -25,6 +25,7 @@ _COMMANDS = {
     "runs": ("listing", "List the runs of this store, newest first."),
     "why": ("listing", "Explain why a task ran, was reused or was not run."),
     "logs": ("listing", "Print what a task wrote."),
+    "artifacts": ("artifacts", "Print what tasks show of themselves: texts, tables, how far they are."),
     "graph": ("listing", "Write a run's graph as SVG or DOT, or list its edges."),
     "cancel": ("cancel", "Stop a run, or one of its tasks."),
     "approve": ("approve", "Let a task that waits for a person go on."),

@@ -24,7 +24,7 @@ from prefect_nb.views.svg import to_svg
 from prefect_nb.views.text import runs_table, status_table, table
 from prefect_nb.wiring import now
 
-__all__ = ["graph", "logs", "runs", "status", "why"]
+__all__ = ["as_json", "graph", "in_store", "logs", "of_run", "runs", "status", "why"]
 
 in_store = click.option("--store", default="", metavar="PATH", help="The store; by default the working directory's.")
 as_json = click.option("--json", "plain", is_flag=True, help="Print JSON.")

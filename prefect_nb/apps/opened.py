@@ -17,6 +17,7 @@ from prefect_nb.core.states import StateType
 from prefect_nb.engine.recovery import sweep
 from prefect_nb.errors import StoreError, StoreReadOnly, UsageError
 from prefect_nb.protocols import RunRow, Store
+from prefect_nb.views.artifacts import gauged, gauges_of
 from prefect_nb.views.build import build
 from prefect_nb.views.model import RunView, ViewModel
 from prefect_nb.wiring import Place, find_place, now, open_store
@@ -111,7 +112,8 @@ class Opened:
         run = fold(events)
         seq = numbered[-1][0] if numbered else 0
         model = build(run, row.graph, seq=seq, store=self.store.location, notebook=row.notebook)
-        return Told(row, events, run, model)
+        gauges = {} if run.state.final else gauges_of(self.store.logs(row.run, artifacts=True))
+        return Told(row, events, run, gauged(model, run, gauges))
 
     def task(self, told: Told, name: str) -> str:
         """The name of a task of that run.

@@ -23,6 +23,7 @@ from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.lookups import Lookups
 from prefect_nb.authoring.loops import iteration, kept
 from prefect_nb.authoring.outputs import Output
+from prefect_nb.authoring.shelf import Shelf
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.authoring.transaction import Transaction
 from prefect_nb.core import events as ev
@@ -105,15 +106,18 @@ async def attempt(
 
     observer = Observer(ignore=(flow.place.folder,), environment=verdict.environment)
     turn = iteration(flow, visit)
-    frame = context.Frame(session, visit, number, visit.task, False, turn.number, turn.handed_on)
+    shelf = Shelf(flow.vault)
+    frame = context.Frame(session, visit, number, visit.task, False, turn.number, turn.handed_on, shelf)
     with context.inside(frame), Capture(shell, on_text=log) as capture, observer, Company() as company:
+        capture.owner = frame
         end = await body.run(shell.user_ns, flow.interrupts, permit, view)
         if isinstance(end.error, signals.Success):
             if end.error.result is not None:
                 shell.displayhook(end.error.result)
             end = End("returned", why=end.why)
     flow.ns.threads += company.threads
-    outputs = capture.outputs()
+    shelf.close()
+    outputs = (*capture.outputs(), *shelf.outputs())
     shown = any(o.kind == "result" for o in outputs)
     after = shell.displayhook.exec_result.result if shown and shell.displayhook.exec_result else before
     return Tried(

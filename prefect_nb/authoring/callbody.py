@@ -26,6 +26,7 @@ from prefect_nb.authoring.keys import Keyed
 from prefect_nb.authoring.loops import iteration, kept
 from prefect_nb.authoring.nodes import Live
 from prefect_nb.authoring.outputs import to_plain
+from prefect_nb.authoring.shelf import Shelf
 from prefect_nb.authoring.targets import Product, made
 from prefect_nb.authoring.tracebacks import error_info
 from prefect_nb.core import events as ev
@@ -189,7 +190,7 @@ class _Watch:
             session.log(LogChunk(call.visit, order.attempt, stream, text, now()))
 
         self.capture = Capture(ground.shell, on_text=log)
-        self.frame = _frame(call, order)
+        self.frame = self.capture.owner = _frame(call, order)
         self.cost = 0.0
         self._started = time.perf_counter()
         self._exit = ExitStack()
@@ -204,13 +205,14 @@ class _Watch:
     def __exit__(self, *exc: Any) -> None:
         self.cost = time.perf_counter() - self._started
         self._exit.__exit__(*exc)
+        self.frame.shelf.close()
 
 
 def _frame(call: Call, order: Enter) -> context.Frame:
     """What the context answers from."""
     turn = iteration(call.ground, call.visit)
     where = (call.ground.session, call.visit, order.attempt, call.spec.name, call.mapped)
-    return context.Frame(*where, turn.number, turn.handed_on)
+    return context.Frame(*where, turn.number, turn.handed_on, Shelf(call.ground.vault))
 
 
 def _entry(call: Call, order: Enter) -> Entered:
@@ -278,7 +280,7 @@ def _refused(call: Call, order: Enter) -> Ended:
 def _ended_well(call: Call, order: Enter, watch: _Watch, given: tuple[Any, dict[str, str] | None]) -> Ended:
     value, file = given
     states = hidden.changed(watch.generators, hidden.generators()) if watch.generators else {}
-    shown = to_plain(watch.capture.outputs())
+    shown = to_plain((*watch.capture.outputs(), *watch.frame.shelf.outputs()))
     stored = {"call": value, "outputs": shown, "hidden": states, "cost_s": watch.cost}
     if file is not None:
         stored["product"] = file

@@ -67,6 +67,7 @@ class Capture:
         self._stage: tuple[Any, ...] = ()
         self._in_front = False
         self._children: tuple[float, ...] = ()
+        self.owner: object = None  # whoever opened it; for threads that have nothing else of their starter's context
 
     def __enter__(self) -> Self:
         parent = taps.current.get()
@@ -225,8 +226,8 @@ def replay(outputs: Iterable[Output], shell: Any, *, note: str = "", value: obje
     ----------
     outputs : iterable of Output
         What :meth:`Capture.outputs` gave.
-    shell : IPython.core.interactiveshell.InteractiveShell
-        Where it is shown.
+    shell : IPython.core.interactiveshell.InteractiveShell or None
+        Where it is shown; without one only the streams are.
     note : str, optional
         A small line after the rest, which no capture records.
     value : object, optional
@@ -238,6 +239,8 @@ def replay(outputs: Iterable[Output], shell: Any, *, note: str = "", value: obje
             stream = getattr(sys, output.name)
             stream.write(output.text)
             stream.flush()  # kernels keep a buffer for each stream: the order between them would be lost
+        elif output.kind == "artifact" or shell is None:
+            continue  # an artifact is shown on the node, not below the cell
         elif output.kind == "result":
             _show_result(shell.displayhook, _without_dead_views(output.data), dict(output.metadata), value)
         else:

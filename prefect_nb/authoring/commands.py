@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from prefect_nb.authoring import approvals
 from prefect_nb.authoring.approvals import Answer
 from prefect_nb.authoring.liveflow import LiveFlow
+from prefect_nb.authoring.shelf import artifacts_now
 from prefect_nb.core import events as ev
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
+from prefect_nb.engine.session import Session
 from prefect_nb.errors import PrefectNBError, UsageError
-from prefect_nb.protocols import Store
+from prefect_nb.results.vault import Vault
 from prefect_nb.views.children import Query, children
 from prefect_nb.views.details import Details
 from prefect_nb.views.inspect import inspect
@@ -198,18 +201,19 @@ class Commands:
 
     def details(self, task: str) -> Details:
         """One task's story."""
-        return story(self._flow.store, self._flow.session.run, task)
+        return story(self._flow.session, self._flow.session.run, task, self._flow.vault)
 
 
-def story(store: Store, run: Run, task: str) -> Details:
+def story(session: Session, run: Run, task: str, vault: Vault) -> Details:
     """What the store and a run tell of one of its tasks."""
-    visit = run.find(task)
+    store, visit = session.store, run.find(task)
     name = task if visit is None else visit.spec.name
     entries = store.entries(task=name, flow=run.flow, limit=20)
     entry = next((e for e in entries if visit is not None and e.key == visit.key), None)
     earlier = next((e for e in entries if entry is not None and e.created_at < entry.created_at), None)
     events = [event for _, event in store.events(run.id)]
-    return inspect(events, store.logs(run.id), entry, earlier, task)
+    told = inspect(events, store.logs(run.id), entry, earlier, task)
+    return told if visit is None else replace(told, artifacts=artifacts_now(session, visit.id, vault))
 
 
 def answer_of(data: Mapping[str, Any]) -> Answer:

@@ -21,18 +21,19 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from prefect_nb.authoring.shelf import Shelf
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.states import StateType
 from prefect_nb.engine.session import Session
 from prefect_nb.errors import UsageError
 
-__all__ = ["Approval", "Context", "Frame", "context", "inside"]
+__all__ = ["Approval", "Context", "Frame", "context", "frame", "inside"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,8 @@ class Frame:
         Which iteration of the body this is, from 1.
     handed_on : Any
         What the iteration before handed on.
+    shelf : Shelf
+        Its artifacts.
     """
 
     session: Session
@@ -64,6 +67,7 @@ class Frame:
     mapped: bool = False
     iteration: int = 1
     handed_on: Any = None
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,11 @@ def inside(frame: Frame) -> Iterator[None]:
         yield
     finally:
         _frame.reset(reset)
+
+
+def frame() -> Frame | None:
+    """The entry of the body that runs here, None outside of bodies."""
+    return _frame.get()
 
 
 class Context:

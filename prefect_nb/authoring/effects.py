@@ -16,8 +16,10 @@ from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.inputs import Inputs, overwritten
 from prefect_nb.authoring.liveflow import LiveFlow
 from prefect_nb.authoring.outcome import Outcome, put_back
+from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.record import Record
 from prefect_nb.authoring.reuse import RESTING
+from prefect_nb.authoring.shelf import shown_again
 from prefect_nb.authoring.transaction import Changes
 from prefect_nb.authoring.versions import Version
 from prefect_nb.core.spec import VisitId
@@ -168,6 +170,8 @@ class Effects:
         self._finish(cell, outcome, self._flow.document.observed_reads(cell), ())
         pure = not any(r["kind"] in RESTING for r in manifest)
         self._inputs.note(cell, outcome, manifest, visit, ok=pure)
+        if visit is not None:
+            shown_again(from_plain(outcome.outputs), visit, self._flow)
 
     def _check_shared(self, cell: CellInfo, outcome: Outcome) -> None:
         """Whether what shares memory with the inputs that come with a result is what it was.

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from prefect_nb.authoring import context, hidden
+from prefect_nb.authoring.artifacts import received
 from prefect_nb.authoring.callbody import Call, Crashed, Overdue
 from prefect_nb.authoring.letters import Letter
 from prefect_nb.authoring.loops import iteration
@@ -126,6 +127,8 @@ class Errand:
             hidden.put_back(told)
         elif kind == "secret":
             revealed(*told)
+        elif kind == "artifact":
+            received(told)
         else:
             _log(told)
 

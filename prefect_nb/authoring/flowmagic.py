@@ -18,6 +18,7 @@ from prefect_nb.authoring.runner import CellRunner
 from prefect_nb.authoring.tracebacks import present
 from prefect_nb.core.states import StateName, StateType
 from prefect_nb.errors import NotAvailable, PrefectNBError, UsageError
+from prefect_nb.views.artifacts import artifact_text, artifacts_of
 from prefect_nb.views.dot import to_dot
 from prefect_nb.views.inspect import explanation
 from prefect_nb.views.model import RunView
@@ -49,6 +50,7 @@ class FlowMagic:
             "status": self._status,
             "why": self._why,
             "logs": self._logs,
+            "artifacts": self._artifacts,
             "runs": self._runs,
             "run": self._run,
             "approve": self._approve,
@@ -99,6 +101,14 @@ class FlowMagic:
                 _print(f"--- {chunk.visit} attempt {chunk.attempt}")
                 last = head
             _print(chunk.text, end="")
+
+    def _artifacts(self, name: str) -> None:
+        self._open()
+        run = self._flow.session.run
+        visit = run.find(self._known(name, "artifacts"))
+        chunks = [] if visit is None else self._flow.store.logs(run.id, visit.id.task, artifacts=True)
+        shown = artifacts_of(c for c in chunks if visit is not None and c.visit == visit.id)
+        _print("\n\n".join(map(artifact_text, shown)) or f"{name} shows no artifacts")
 
     def _runs(self, rest: str) -> None:
         rows = self._flow.store.runs(flow=self._flow.name)

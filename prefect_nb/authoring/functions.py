@@ -37,6 +37,7 @@ from prefect_nb.authoring.outputs import from_plain
 from prefect_nb.authoring.promises import Promise, rows_of
 from prefect_nb.authoring.recall import Past
 from prefect_nb.authoring.reuse import Finding, Found, Wish, look_up
+from prefect_nb.authoring.shelf import shown_again
 from prefect_nb.authoring.solo import Solo, abandoned, refuse_unrecorded
 from prefect_nb.authoring.targets import claim, restored, target_of
 from prefect_nb.authoring.triggers import Judge
@@ -229,8 +230,7 @@ class Task(Generic[P, R]):
         call.cost_s = stored["cost_s"]
         hidden.put_back(stored["hidden"])
         outputs = from_plain(stored["outputs"])
-        if ground.shell is None:
-            outputs = tuple(o for o in outputs if o.kind == "stream")
+        shown_again(outputs, call.visit, ground)
         replay(outputs, ground.shell)
         return cast(R, stored["call"])
 

@@ -25,6 +25,7 @@ from prefect_nb.authoring.runs import Run as FlowRun
 from prefect_nb.authoring.screens import RunScreen, Screen
 from prefect_nb.core.run import Run
 from prefect_nb.engine.session import Session
+from prefect_nb.views.artifacts import gauged
 from prefect_nb.views.build import Calls, build
 from prefect_nb.views.bundle import MIME, bundle
 from prefect_nb.views.details import Details
@@ -166,8 +167,9 @@ class Hub:
             empty = build(Run(), flow.document.to_plain(), seq=0)
             return ViewModel.of(0, run, empty.nodes, empty.edges)
         session = flow.session
-        return build(
-            session.bus.run,
+        shown = session.bus.run
+        model = build(
+            shown,
             session.graph,
             seq=seq,
             store=session.store.location,
@@ -175,6 +177,7 @@ class Hub:
             freshness=self._badges.told(),
             calls=self._calls,
         )
+        return gauged(model, shown, session.bus.gauges())
 
     def details(self, task: str) -> Details:
         """One task's story."""

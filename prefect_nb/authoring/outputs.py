@@ -24,9 +24,9 @@ class Output:
     Parameters
     ----------
     kind : str
-        ``"stream"``, ``"display"``, ``"result"``, or ``"update"`` of a display that another cell made.
+        ``"stream"``, ``"display"``, ``"result"``, ``"update"`` of a display that another cell made, or ``"artifact"``.
     name : str
-        ``stdout`` or ``stderr``; empty for the rest.
+        ``stdout`` or ``stderr``, or an artifact's name; empty for the rest.
     text : str
         What a stream wrote.
     data, metadata : mapping
@@ -35,7 +35,7 @@ class Output:
         The name under which a display can be updated.
     """
 
-    kind: Literal["stream", "display", "result", "update"]
+    kind: Literal["stream", "display", "result", "update", "artifact"]
     name: str = ""
     text: str = ""
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -52,6 +52,7 @@ def to_plain(outputs: Iterable[Output]) -> list[dict[str, Any]]:
             row |= {"name": output.name, "text": output.text}
         else:
             row |= {"data": dict(output.data), "metadata": dict(output.metadata)}
+            row |= {"name": output.name} if output.name else {}
         if output.display_id is not None:
             row["display_id"] = output.display_id
         plain.append(row)

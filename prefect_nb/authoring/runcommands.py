@@ -121,7 +121,7 @@ class RunCommands:
         return f"the next run computes {task} again", None
 
     def _details(self, task: str, data: Mapping[str, Any]) -> Said:
-        return "", story(self._screen.session.store, self._screen.run, task).to_plain()
+        return "", story(self._screen.session, self._screen.run, task, self._run.vault).to_plain()
 
     def _children(self, task: str, data: Mapping[str, Any]) -> Said:
         return "", children(self._screen.run, self._visit(task), Query.of(data)).to_plain()

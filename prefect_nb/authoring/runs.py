@@ -53,6 +53,7 @@ class Run:
     def __init__(self, work: FlowRun, flow: str, resumed: Callable[[str], Run], *, patient: bool = True) -> None:
         self._resumed = resumed
         self._work = work
+        self.vault = work.vault
         self._flow = flow
         self._patient = patient
         self._changed = threading.Condition()

@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect_nb.core.run import Run
 from prefect_nb.engine.session import Session
+from prefect_nb.views.artifacts import gauged
 from prefect_nb.views.build import Calls, build
 from prefect_nb.views.model import ViewModel, patch
 
@@ -115,8 +116,9 @@ class RunScreen(Screen):
 
     def _built(self, seq: int) -> ViewModel:
         session = self.session
-        return build(
-            session.bus.run,
+        run = session.bus.run
+        model = build(
+            run,
             session.graph,
             seq=seq,
             store=session.store.location,
@@ -124,6 +126,7 @@ class RunScreen(Screen):
             calls=self._calls,
             here=self.here,
         )
+        return gauged(model, run, session.bus.gauges())
 
 
 def _numbered(model: ViewModel, seq: int) -> ViewModel:

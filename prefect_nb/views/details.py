@@ -5,6 +5,7 @@ Pure data, sent only when a person opens the pane; the view model stays small wi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -71,6 +72,9 @@ class Details:
         Of the last attempt.
     inputs, outputs : tuple of str
         Names read and bound.
+    artifacts : tuple of mapping
+        What the body shows of itself, in its order: ``name``, ``kind``, ``attempt``, ``at`` and the parts of its kind,
+        as `prefect_nb.core.artifacts` tells.
     """
 
     task: str
@@ -82,6 +86,7 @@ class Details:
     error: ErrorView | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    artifacts: tuple[Mapping[str, Any], ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able form: lists and dicts only."""

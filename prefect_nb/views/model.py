@@ -120,6 +120,10 @@ class NodeView:
         Of a mapped task: how many children are in each state (by label).
     actions : tuple of str
         What a person may do now; see `actions_for`.
+    progress : mapping, optional
+        Of a running task that tells it: the ``name`` of that artifact, its ``share`` from 0 to 1 or None, its ``text``.
+    artifacts : int
+        How often its other artifacts have changed.
     """
 
     id: str
@@ -143,6 +147,8 @@ class NodeView:
     position: int | None = None
     counts: Mapping[str, int] | None = None
     actions: tuple[str, ...] = ()
+    progress: Mapping[str, Any] | None = None
+    artifacts: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-able form."""

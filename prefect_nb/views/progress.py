@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from prefect_nb.core.states import StateName
+from prefect_nb.views.artifacts import meter
 from prefect_nb.views.model import NodeView, RunView, ViewModel
 from prefect_nb.views.words import age, duration
 
@@ -62,7 +63,8 @@ class Progress:
 
 def told(node: NodeView, before: NodeView | None) -> str:
     """The line for a change of one node; empty when it is not worth one."""
-    if before is not None and (before.state, before.attempt) == (node.state, node.attempt):
+    same = before is not None and (before.state, before.attempt) == (node.state, node.attempt)
+    if same and not _further(node, before):
         return ""
     if node.kind == "plain" or node.state in _QUIET:
         return ""
@@ -70,6 +72,16 @@ def told(node: NodeView, before: NodeView | None) -> str:
         return ""
     name = node.label if node.parent is None else f"{node.parent} / {node.label}"
     return f"{_GLYPHS.get(node.state, ' ')} {_one_line(name):<16} {_one_line(_words(node))}".rstrip()
+
+
+def _further(node: NodeView, before: NodeView | None) -> bool:
+    """Whether a running task came a tenth of its way further."""
+    return _tenths(node) > (_tenths(before) if before is not None else 0)
+
+
+def _tenths(node: NodeView) -> int:
+    share = node.progress["share"] if node.progress else None
+    return 0 if share is None else int(share * 10 + 1e-9)
 
 
 def ended(run: RunView) -> str:
@@ -85,6 +97,8 @@ def _words(node: NodeView) -> str:
     took = f" after {duration(node.duration_s)}" if node.duration_s is not None else ""
     message = f": {node.message}" if node.message else ""
     match node.state:
+        case state if state in _STARTS and node.progress and _tenths(node):
+            return f"{meter(node.progress['share'])} {node.progress['text']}"
         case state if state in _STARTS:
             return f"started{attempt}"
         case "Success":

@@ -206,6 +206,12 @@ def _card(card: Card, upstream: dict[str, list[str]]) -> str:
     if badge:
         x = card.width - (28 if stale else 12)
         parts.append(f'<text class="t b" text-anchor="end" x="{_n(x)}" y="20">{badge}</text>')
+    if node.progress and node.progress["share"] is not None:
+        room = card.width - 46
+        for width, faint in ((room, ";opacity:.2"), (room * node.progress["share"], "")):
+            parts.append(
+                f'<rect x="38" y="41" width="{_n(width)}" height="3" rx="1.5" style="fill:var(--ink){faint}"/>'
+            )
     parts += [_row(row, index, card.width) for index, row in enumerate(card.rows)]
     if card.more:
         y = HEAD + ROW * len(card.rows) + 14

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from prefect_nb.views.model import NodeView
 from prefect_nb.views.palette import TONES, look_of
 
-__all__ = ["age", "duration", "node_line", "shares", "size", "spoken", "tally"]
+__all__ = ["age", "duration", "far", "node_line", "shares", "size", "spoken", "tally"]
 
 
 def _tenths(value: float) -> str:
@@ -69,7 +69,16 @@ def node_line(node: NodeView) -> str:
         words.append(f"{age(node.cached_age_s)} old" if node.cached_age_s is not None else "")
     elif node.duration_s is not None and not node.counts:
         words.append(duration(node.duration_s))
+    words.append(far(node))
     return " · ".join(word for word in words if word)
+
+
+def far(node: NodeView) -> str:
+    """How far a running task says that it is, in a word or two; empty if it does not."""
+    if not node.progress:
+        return ""
+    share = node.progress["share"]
+    return f"{int(share * 100 + 1e-9)} %" if share is not None else str(node.progress["text"])
 
 
 def tally(counts: Mapping[str, int]) -> str:
@@ -96,6 +105,8 @@ def spoken(node: NodeView, upstream: list[str]) -> str:
         words += f", {duration(node.duration_s)}"
     if node.state == "Cached" and node.cached_age_s is not None:
         words += f", {age(node.cached_age_s)} old"
+    if node.progress:
+        words += f", {node.progress['text']}"
     if node.attempt > 1:
         words += f", attempt {node.attempt} of {node.attempts}"
     if node.message and node.type in ("FAILED", "CRASHED", "PAUSED"):
