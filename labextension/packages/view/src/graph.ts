@@ -228,9 +228,11 @@ export class Graph {
       s('path', { d: `M${width - 24} 0h15a9 9 0 0 1 9 9v15z` }),
       s('path', { class: 'pnb-glyph', transform: `translate(${width - 14.5} 1) scale(.8)`, d: GLYPHS['tilde'] })
     );
+    const far = { class: 'pnb-bar', x: 38, y: 41, height: 3, rx: 1.5 };
+    const bars = [s('rect', { ...far, width: width - 46, opacity: 0.2 }), s('rect', far)] as const;
     const title = s('title');
     const group = this.focusable(card.node.id);
-    group.append(ring, box, inner, stale, arcs, glyph);
+    group.append(ring, box, inner, stale, arcs, glyph, ...bars);
     const place = `translate(${card.x + MARGIN} ${card.y + MARGIN})`;
     const whole = s('g', { transform: place }, title, group, s('g', SEEN, label, line, badge));
     const refresh = (row: Row, now: number | null): void => {
@@ -246,6 +248,13 @@ export class Graph {
       setText(label, fitText(node.label, room, BOLD));
       setText(line, fitText(lineOf(node, now), width - 46, 11.5));
       setText(badge, tries);
+      const share = node.progress?.share ?? null;
+      for (const [at, bar] of bars.entries()) {
+        bar.style.display = share === null ? 'none' : '';
+        if (at) {
+          bar.setAttribute('width', String((width - 46) * (share ?? 0)));
+        }
+      }
       badge.setAttribute('x', String(width - (old ? 28 : 12)));
       stale.style.display = old ? '' : 'none';
       this.name(group, title, node, spoken(node, this.upstream.get(node.id) ?? []), look.tone);

@@ -1,5 +1,6 @@
 /** The details of one task: buttons, why, error, history, log, key. Asked for when opened, kept until asked again. */
 
+import { artifactNode, Meter } from './artifacts.js';
 import { Mark } from './badge.js';
 import type { Row } from './cards.js';
 import { ChildTable } from './children.js';
@@ -8,7 +9,7 @@ import { LARGE } from './fold.js';
 import { lineOf } from './graph.js';
 import { ACTION_WORDS } from './list.js';
 import { lookOf } from './palette.js';
-import type { Action, ChildQuery, ChildRow, Children, Details, LogLine, NodeView } from './protocol.js';
+import type { Action, ChildQuery, ChildRow, Children, Details, Far, LogLine, NodeView } from './protocol.js';
 import { duration, tally } from './words.js';
 
 export interface PaneEvents {
@@ -30,6 +31,8 @@ export class Pane {
   private readonly state = h('div', { class: 'pnb-dim' });
   private readonly buttons = h('div', { class: 'pnb-actions' });
   private readonly body = h('div', { class: 'pnb-facts' });
+  /** Of what runs; the artifact of the same name is not shown twice. */
+  private readonly meter = new Meter();
   private row: Row | null = null;
   private details: (Partial<Details> & { task: string }) | null = null;
   private wanted: Section = null;
@@ -51,7 +54,7 @@ export class Pane {
       h('div', {}, this.title, this.state),
       close
     );
-    this.node.append(head, this.buttons, this.body);
+    this.node.append(head, this.buttons, this.meter.node, this.body);
   }
 
   get task(): string | null {
@@ -93,6 +96,7 @@ export class Pane {
     setText(this.state, words.filter(Boolean).join(' · '));
     this.buttonKey = 'child';
     this.buttons.hidden = true;
+    this.showFar(null);
   }
 
   close(): void {
@@ -134,6 +138,14 @@ export class Pane {
       }
     }
     this.buttons.hidden = !key;
+    this.showFar(node.progress);
+  }
+
+  private showFar(far: Far | null): void {
+    this.meter.node.hidden = !far;
+    if (far) {
+      this.meter.show(far);
+    }
   }
 
   show(details: Partial<Details> & { task: string }): void {
@@ -189,6 +201,11 @@ export class Pane {
       if (traceback) {
         parts.push(h('pre', { class: 'pnb-pre', tabindex: 0 }, plainText(traceback)));
       }
+    }
+    const live = this.child ? null : node.progress;
+    const artifacts = (details?.artifacts ?? []).filter(({ kind, name }) => kind !== 'progress' || name !== live?.name);
+    if (artifacts.length) {
+      section('Artifacts', 'artifacts', ...artifacts.map(artifactNode));
     }
     if (details?.states?.length) {
       section('History', 'history', history(details.states));

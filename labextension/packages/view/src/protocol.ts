@@ -64,6 +64,16 @@ export interface NodeView {
   position: number | null;
   counts: Counts | null;
   actions: Action[];
+  progress: Far | null;
+  /** How often its artifacts, but for progress, have changed. */
+  artifacts: number;
+}
+
+/** How far a running task says that it is; no share where nobody knows the whole. */
+export interface Far {
+  name: string;
+  share: number | null;
+  text: string;
 }
 
 export interface EdgeView {
@@ -195,6 +205,24 @@ export interface Details {
   error: { type: string; message: string; traceback: string } | null;
   inputs: string[];
   outputs: string[];
+  artifacts: Artifact[];
+}
+/** What a body shows of itself; which of the parts there are depends on the kind. */
+export interface Artifact {
+  name: string;
+  kind: 'markdown' | 'table' | 'link' | 'image' | 'progress';
+  attempt: number;
+  at: number;
+  text?: string;
+  columns?: string[];
+  rows?: string[][];
+  url?: string;
+  mime?: string;
+  data?: string;
+  alt?: string;
+  share?: number | null;
+  words?: string;
+  cut?: string;
 }
 
 /** What `mount(...).update` takes. */

@@ -112,6 +112,7 @@ class FlowView implements Mounted {
   private child: ChildRow | null = null;
   private selected: string | null = null;
   private asked = '';
+  private seen = '';
   private stale = false;
   private found: ((row: Row) => boolean) | null = null;
   private fed: boolean;
@@ -465,12 +466,15 @@ class FlowView implements Mounted {
   }
 
   /** Ask for the open node's details, and again whenever its state has changed since. */
-  private askDetails({ node }: Row): void {
+  private askDetails({ node }: Row, ticking = false): void {
     const key = `${node.id} ${node.state} ${node.attempt}`;
-    if (key === this.asked) {
+    const shown = `${key} ${node.artifacts}`;
+    // Artifacts may change many times a second: they are asked for when the clock ticks.
+    if (key === this.asked && !(ticking && shown !== this.seen)) {
       return;
     }
     this.asked = key;
+    this.seen = shown;
     if (this.folded.groups.has(node.id)) {
       this.pane.waiting('');
     } else if (node.kind === 'plain') {
@@ -624,6 +628,7 @@ class FlowView implements Mounted {
     const row = this.selected === null ? undefined : this.row(this.selected);
     if (row && this.child === null) {
       this.pane.refresh(row);
+      this.askDetails(row, true);
     }
   }
 

@@ -64,7 +64,13 @@ export function nodeLine(node: NodeView): string {
   } else if (node.duration_s !== null && !node.counts) {
     words.push(duration(node.duration_s));
   }
+  words.push(far(node));
   return words.filter(Boolean).join(' · ');
+}
+
+/** How far a running task says that it is, in a word or two; empty if it does not. */
+export function far({ progress }: NodeView): string {
+  return progress ? (progress.share === null ? progress.text : `${Math.floor(progress.share * 100 + 1e-9)} %`) : '';
 }
 
 /** Of many children: how many are done, of how many. */
@@ -106,6 +112,9 @@ export function spoken(node: NodeView, upstream: readonly string[]): string {
   }
   if (node.state === 'Cached' && node.cached_age_s !== null) {
     words += `, ${age(node.cached_age_s)} old`;
+  }
+  if (node.progress) {
+    words += `, ${node.progress.text}`;
   }
   if (node.attempt > 1) {
     words += `, attempt ${node.attempt} of ${node.attempts}`;

@@ -1,4 +1,4 @@
-"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{202(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
+"use strict";(self.rspackChunkprefect_nb_frontend=self.rspackChunkprefect_nb_frontend||[]).push([[552],{821(n,e,r){var a=r(601),t=r.n(a),p=r(314),i=(r.n(p))()(t());i.push([n.id,`/* The state of a cell: a bar at the edge of its input, and a mark beside its prompt. */
 .jp-Cell[data-prefect-nb-state] {
   --pnb-line: var(--pnb-light);
   --pnb-fill: var(--pnb-light-fill);
@@ -73,7 +73,7 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
   padding: 0 2px;
   overflow: auto;
 }
-`,""]),t.d(e,{},{A:i})},403(n,e,t){var a=t(601),r=t.n(a),p=t(314),i=(t.n(p))()(r());i.push([n.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
+`,""]),r.d(e,{},{A:i})},403(n,e,r){var a=r(601),t=r.n(a),p=r(314),i=(r.n(p))()(t());i.push([n.id,`/* The live view. Colours of states come from the palette (set on the root); everything else from the page. */
 .pnb {
   --ink: #1b1f23;
   --dim: #57606a;
@@ -164,7 +164,8 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
 }
 .pnb button:focus-visible,
 .pnb-list:focus-visible,
-.pnb-pre:focus-visible {
+.pnb-pre:focus-visible,
+.pnb-grid:focus-visible {
   outline: 2px solid var(--hot);
   outline-offset: 1px;
 }
@@ -805,4 +806,77 @@ body[data-jp-theme-light='false'] .jp-Cell[data-prefect-nb-state] {
     fill: Canvas !important;
   }
 }
-`,""]),t.d(e,{},{A:i})},314(n){n.exports=function(n){var e=[];return e.toString=function(){return this.map(function(e){var t="",a=void 0!==e[5];return e[4]&&(t+="@supports (".concat(e[4],") {")),e[2]&&(t+="@media ".concat(e[2]," {")),a&&(t+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),t+=n(e),a&&(t+="}"),e[2]&&(t+="}"),e[4]&&(t+="}"),t}).join("")},e.i=function(n,t,a,r,p){"string"==typeof n&&(n=[[null,n,void 0]]);var i={};if(a)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var s=0;s<n.length;s++){var d=[].concat(n[s]);a&&i[d[0]]||(void 0!==p&&(void 0===d[5]||(d[1]="@layer".concat(d[5].length>0?" ".concat(d[5]):""," {").concat(d[1],"}")),d[5]=p),t&&(d[2]&&(d[1]="@media ".concat(d[2]," {").concat(d[1],"}")),d[2]=t),r&&(d[4]?(d[1]="@supports (".concat(d[4],") {").concat(d[1],"}"),d[4]=r):d[4]="".concat(r)),e.push(d))}},e}},601(n){n.exports=function(n){return n[1]}},72(n){var e=[];function t(n){for(var t=-1,a=0;a<e.length;a++)if(e[a].identifier===n){t=a;break}return t}function a(n,a){for(var r={},p=[],i=0;i<n.length;i++){var o=n[i],l=a.base?o[0]+a.base:o[0],s=r[l]||0,d="".concat(l," ").concat(s);r[l]=s+1;var b=t(d),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)e[b].references++,e[b].updater(c);else{var f=function(n,e){var t=e.domAPI(e);return t.update(n),function(e){e?(e.css!==n.css||e.media!==n.media||e.sourceMap!==n.sourceMap||e.supports!==n.supports||e.layer!==n.layer)&&t.update(n=e):t.remove()}}(c,a);a.byIndex=i,e.splice(i,0,{identifier:d,updater:f,references:1})}p.push(d)}return p}n.exports=function(n,r){var p=a(n=n||[],r=r||{});return function(n){n=n||[];for(var i=0;i<p.length;i++){var o=t(p[i]);e[o].references--}for(var l=a(n,r),s=0;s<p.length;s++){var d=t(p[s]);0===e[d].references&&(e[d].updater(),e.splice(d,1))}p=l}}},659(n){var e={};n.exports=function(n,t){var a=function(n){if(void 0===e[n]){var t=document.querySelector(n);if(window.HTMLIFrameElement&&t instanceof window.HTMLIFrameElement)try{t=t.contentDocument.head}catch(n){t=null}e[n]=t}return e[n]}(n);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(t)}},540(n){n.exports=function(n){var e=document.createElement("style");return n.setAttributes(e,n.attributes),n.insert(e,n.options),e}},56(n,e,t){n.exports=function(n){var e=t.nc;e&&n.setAttribute("nonce",e)}},825(n){n.exports=function(n){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=n.insertStyleElement(n);return{update:function(t){var a,r,p;a="",t.supports&&(a+="@supports (".concat(t.supports,") {")),t.media&&(a+="@media ".concat(t.media," {")),(r=void 0!==t.layer)&&(a+="@layer".concat(t.layer.length>0?" ".concat(t.layer):""," {")),a+=t.css,r&&(a+="}"),t.media&&(a+="}"),t.supports&&(a+="}"),(p=t.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),n.styleTagTransform(a,e,n.options)},remove:function(){var n;null===(n=e).parentNode||n.parentNode.removeChild(n)}}}},113(n){n.exports=function(n,e){if(e.styleSheet)e.styleSheet.cssText=n;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(n))}}},859(n,e,t){var a=t(72),r=t.n(a),p=t(825),i=t.n(p),o=t(659),l=t.n(o),s=t(56),d=t.n(s),b=t(540),c=t.n(b),f=t(113),x=t.n(f),h=t(403),g={};g.styleTagTransform=x(),g.setAttributes=d(),g.insert=l().bind(null,"head"),g.domAPI=i(),g.insertStyleElement=c(),r()(h.A,g),h.A&&h.A.locals&&h.A.locals;var m=t(202),u={};u.styleTagTransform=x(),u.setAttributes=d(),u.insert=l().bind(null,"head"),u.domAPI=i(),u.insertStyleElement=c(),r()(m.A,u),m.A&&m.A.locals&&m.A.locals}}]);
+
+.pnb-bar {
+  fill: var(--ink);
+}
+.pnb-far {
+  padding: 0 12px 8px;
+  font-size: 12px;
+}
+.pnb figure .pnb-far {
+  padding: 0;
+}
+.pnb-meter {
+  height: 5px;
+  overflow: hidden;
+  border-radius: 3px;
+  background: color-mix(in srgb, var(--page) 80%, var(--ink));
+}
+.pnb-meter i {
+  display: block;
+  height: 100%;
+  background: var(--hot);
+}
+.pnb-meter.pnb-open i {
+  background: repeating-linear-gradient(90deg, var(--hot) 0 6px, transparent 6px 12px);
+}
+.pnb figure {
+  margin: 3px 0 10px;
+}
+.pnb figure img {
+  max-width: 100%;
+  border-radius: 3px;
+  background: #fff;
+}
+.pnb figure a {
+  color: var(--hot);
+  text-decoration: underline;
+}
+.pnb .pnb-facts .pnb-md > * {
+  margin: 0 0 6px;
+}
+.pnb .pnb-md h5 {
+  color: var(--ink);
+  font-size: 13px;
+  font-weight: 600;
+}
+.pnb .pnb-md .pnb-h1 {
+  font-size: 15px;
+}
+.pnb .pnb-md :is(ul, ol) {
+  padding-inline-start: 20px;
+}
+.pnb .pnb-md blockquote {
+  padding-inline-start: 8px;
+  border-inline-start: 3px solid var(--rim);
+}
+.pnb .pnb-md code {
+  background: none;
+  color: inherit;
+  font-size: 12px;
+}
+.pnb-grid {
+  max-height: 300px;
+  overflow: auto;
+}
+.pnb .pnb-grid :is(th, td) {
+  white-space: nowrap;
+}
+.pnb .pnb-grid th {
+  position: sticky;
+  top: 0;
+  background: var(--panel);
+  color: var(--dim);
+}
+`,""]),r.d(e,{},{A:i})},314(n){n.exports=function(n){var e=[];return e.toString=function(){return this.map(function(e){var r="",a=void 0!==e[5];return e[4]&&(r+="@supports (".concat(e[4],") {")),e[2]&&(r+="@media ".concat(e[2]," {")),a&&(r+="@layer".concat(e[5].length>0?" ".concat(e[5]):""," {")),r+=n(e),a&&(r+="}"),e[2]&&(r+="}"),e[4]&&(r+="}"),r}).join("")},e.i=function(n,r,a,t,p){"string"==typeof n&&(n=[[null,n,void 0]]);var i={};if(a)for(var o=0;o<this.length;o++){var l=this[o][0];null!=l&&(i[l]=!0)}for(var d=0;d<n.length;d++){var s=[].concat(n[d]);a&&i[s[0]]||(void 0!==p&&(void 0===s[5]||(s[1]="@layer".concat(s[5].length>0?" ".concat(s[5]):""," {").concat(s[1],"}")),s[5]=p),r&&(s[2]&&(s[1]="@media ".concat(s[2]," {").concat(s[1],"}")),s[2]=r),t&&(s[4]?(s[1]="@supports (".concat(s[4],") {").concat(s[1],"}"),s[4]=t):s[4]="".concat(t)),e.push(s))}},e}},601(n){n.exports=function(n){return n[1]}},72(n){var e=[];function r(n){for(var r=-1,a=0;a<e.length;a++)if(e[a].identifier===n){r=a;break}return r}function a(n,a){for(var t={},p=[],i=0;i<n.length;i++){var o=n[i],l=a.base?o[0]+a.base:o[0],d=t[l]||0,s="".concat(l," ").concat(d);t[l]=d+1;var b=r(s),c={css:o[1],media:o[2],sourceMap:o[3],supports:o[4],layer:o[5]};if(-1!==b)e[b].references++,e[b].updater(c);else{var f=function(n,e){var r=e.domAPI(e);return r.update(n),function(e){e?(e.css!==n.css||e.media!==n.media||e.sourceMap!==n.sourceMap||e.supports!==n.supports||e.layer!==n.layer)&&r.update(n=e):r.remove()}}(c,a);a.byIndex=i,e.splice(i,0,{identifier:s,updater:f,references:1})}p.push(s)}return p}n.exports=function(n,t){var p=a(n=n||[],t=t||{});return function(n){n=n||[];for(var i=0;i<p.length;i++){var o=r(p[i]);e[o].references--}for(var l=a(n,t),d=0;d<p.length;d++){var s=r(p[d]);0===e[s].references&&(e[s].updater(),e.splice(s,1))}p=l}}},659(n){var e={};n.exports=function(n,r){var a=function(n){if(void 0===e[n]){var r=document.querySelector(n);if(window.HTMLIFrameElement&&r instanceof window.HTMLIFrameElement)try{r=r.contentDocument.head}catch(n){r=null}e[n]=r}return e[n]}(n);if(!a)throw Error("Couldn't find a style target. This probably means that the value for the 'insert' parameter is invalid.");a.appendChild(r)}},540(n){n.exports=function(n){var e=document.createElement("style");return n.setAttributes(e,n.attributes),n.insert(e,n.options),e}},56(n,e,r){n.exports=function(n){var e=r.nc;e&&n.setAttribute("nonce",e)}},825(n){n.exports=function(n){if("u"<typeof document)return{update:function(){},remove:function(){}};var e=n.insertStyleElement(n);return{update:function(r){var a,t,p;a="",r.supports&&(a+="@supports (".concat(r.supports,") {")),r.media&&(a+="@media ".concat(r.media," {")),(t=void 0!==r.layer)&&(a+="@layer".concat(r.layer.length>0?" ".concat(r.layer):""," {")),a+=r.css,t&&(a+="}"),r.media&&(a+="}"),r.supports&&(a+="}"),(p=r.sourceMap)&&"u">typeof btoa&&(a+="\n/*# sourceMappingURL=data:application/json;base64,".concat(btoa(unescape(encodeURIComponent(JSON.stringify(p))))," */")),n.styleTagTransform(a,e,n.options)},remove:function(){var n;null===(n=e).parentNode||n.parentNode.removeChild(n)}}}},113(n){n.exports=function(n,e){if(e.styleSheet)e.styleSheet.cssText=n;else{for(;e.firstChild;)e.removeChild(e.firstChild);e.appendChild(document.createTextNode(n))}}},859(n,e,r){var a=r(72),t=r.n(a),p=r(825),i=r.n(p),o=r(659),l=r.n(o),d=r(56),s=r.n(d),b=r(540),c=r.n(b),f=r(113),x=r.n(f),h=r(403),g={};g.styleTagTransform=x(),g.setAttributes=s(),g.insert=l().bind(null,"head"),g.domAPI=i(),g.insertStyleElement=c(),t()(h.A,g),h.A&&h.A.locals&&h.A.locals;var m=r(821),u={};u.styleTagTransform=x(),u.setAttributes=s(),u.insert=l().bind(null,"head"),u.domAPI=i(),u.insertStyleElement=c(),t()(m.A,u),m.A&&m.A.locals&&m.A.locals}}]);
