@@ -321,12 +321,11 @@ def test_a_cancel_while_a_task_of_the_block_runs_is_cleaned_up_after(waits: bool
     run = (waiting if waits else holding).submit("c")
     L.wait("in")
     run.cancel()
-    run.left()
+    with pytest.raises(TaskCancelled):
+        run.result(PATIENCE_S)
     found = states(run)
     assert (run.state.name, found["held"], found["cleanup Cluster"]) == ("Cancelled", "Cancelled", "Success")
     assert STORY == ["up c", "down c"]
-    with pytest.raises(TaskCancelled):
-        run.result()
 
 
 def test_a_cancel_from_elsewhere_cleans_up_too() -> None:
@@ -336,7 +335,8 @@ def test_a_cancel_from_elsewhere_cleans_up_too() -> None:
     from prefect_nb.core import events as ev
 
     run.session.post(ev.RunCancelRequested(at=1.0, actor="ann"))
-    run.left()
+    with pytest.raises(TaskCancelled):
+        run.result(PATIENCE_S)
     assert (run.state.name, STORY) == ("Cancelled", ["up c", "down c"])
 
 
@@ -346,7 +346,8 @@ def test_a_cancel_while_it_is_set_up_leaves_nothing_standing() -> None:
     L.wait("setting up")
     run.cancel()
     L.event("set up").set()
-    run.left()
+    with pytest.raises(TaskCancelled):
+        run.result(PATIENCE_S)
     assert run.state.name == "Cancelled"
     assert STORY in ([], ["up slow", "down slow"])
     assert all(s.state.final for s in run.tasks.values())
