@@ -59,7 +59,8 @@ place of Success, Skipped or Failed, with what it was in its message.
 
 When a run is final all its visits are; only a Crashed run keeps what had not begun, for whoever resumes it. A closed
 run begins nothing, and a cancelled one only cleanups of resources: they are held until the block of the resource is
-left (BlockLeft), wait then for all that was called in it, and the run is Cancelled after them. Taking a run over (dashed) voids every permission that was given under the former worker.
+left (BlockLeft), wait then for all that was called in it, and the run is Cancelled after them. Taking a run over
+(dashed) voids every permission that was given under the former worker.
 """
 _EVENTS = """\
 ## What may happen in which state
