@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from prefect_nb.core.events import Event
+from prefect_nb.core.slots import SlotMoves
 from prefect_nb.core.spec import VisitId
 
 __all__ = [
@@ -157,9 +158,8 @@ class Signal:
 class Commit:
     """One atomic append: all of it, or nothing and a refusal.
 
-    `expect` guards visits; a `run_row` is guarded by `run_owner` (the worker that must hold the run, empty = anybody);
-    `after` is the number of the newest event that it was based on (negative: any), so that an append which follows a
-    lost one is refused too. `wishes` are the numbers of the signals that it answers: they are not delivered again.
+    `expect` guards visits, `run_owner` (who must hold the run, empty: anybody) the `run_row`, and `after` (number of
+    the newest event known, negative: any) what follows a lost append. `wishes` are the numbers of answered signals.
     """
 
     run: str
@@ -173,15 +173,17 @@ class Commit:
     logs: tuple[LogChunk, ...] = ()
     after: int = -1
     wishes: tuple[int, ...] = ()
+    slots: SlotMoves | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The answer to an append: accepted and durable up to event number `seq`, or refused with why."""
+    """The answer to an append: durable up to event number `seq`, or refused with why; `full`: no slot is free."""
 
     accepted: bool
     seq: int = 0
     refusal: str = ""
+    full: bool = False
 
 
 @dataclass(frozen=True, slots=True)

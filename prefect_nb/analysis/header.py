@@ -69,7 +69,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("--files", "GLOB", "Files that the body reads; a change makes it run again.", "data/*.csv", True),
     Option("--env", "NAME", "Environment variables that the body reads.", "REGION", True),
     Option("--after", "TASK", "Run after these tasks, though no name is read from them.", "load", True),
-    Option("--tags", "TAG", "Words for people; they change nothing.", "nightly", True),
+    Option(
+        "--tags",
+        "TAG",
+        "Words for people; prefect-nb limits can bound how many tasks with one run at a time.",
+        "nightly",
+        True,
+    ),
     Option(
         "--trigger",
         "NAME",

@@ -30,6 +30,7 @@ _COMMANDS = {
     "cancel": ("cancel", "Stop a run, or one of its tasks."),
     "approve": ("approve", "Let a task that waits for a person go on."),
     "reject": ("approve", "End a task that waits for a person, without running it."),
+    "limits": ("limits", "Bound how many tasks with a tag run at a time."),
     "prune": ("prune", "Forget old runs, and delete the results that nothing uses."),
     "paths": ("doctor", "Tell where things lie and how large they are."),
     "doctor": ("doctor", "Check this installation and this store."),

@@ -90,8 +90,7 @@ class Attendance(Desk):
         self.given_up = False  # its failure was told by somebody else than its body
         self.over = False  # nobody needs a turn of a worker for it any more
         self._call: Call | None = None
-        self._entered = 0
-        self._stopped = 0
+        self._entered = self._stopped = 0
         self._past = Past()
         self._like = ""
         self._lives: list[Live] = []
@@ -235,7 +234,7 @@ class Attendance(Desk):
         if asks or (self._past.due or 0.0) > now():
             house.session.post(*self._waiting_on(call, finding.reason))
             return
-        if spec.approve or spec.once or resolved.loop:
+        if spec.approve or spec.once or resolved.loop or resolved.limits:
             house.session.post(resolved)
             return
         order = Enter(self.visit, token=1, attempt=1)
@@ -249,7 +248,8 @@ class Attendance(Desk):
     def _resolved(self, call: Call, reason: Reason, *, ask: str = "") -> ev.KeyResolved:
         key, (loop, handed_on) = call.keyed.key, self._past.iterations
         more: dict[str, Any] = {"ask": ask, "like": self._like, "loop": loop, "loop_result": handed_on}
-        return ev.KeyResolved(at=now(), visit=self.visit, key=key, reason=reason, **more)
+        limits = self.house.session.limited(self.task.spec.tags)
+        return ev.KeyResolved(at=now(), visit=self.visit, key=key, reason=reason, limits=limits, **more)
 
     def _waiting_on(self, call: Call, reason: Reason) -> list[ev.TaskEvent]:
         """The events that put the visit where an equal one waited before the run was resumed."""

@@ -94,7 +94,8 @@ async def go_on(job: Job, session: Session, resting: Visit) -> Order:
     """The permission to enter a body that was let go on."""
     assert job.keyed is not None
     reason = Reason(ReasonCode.PERSON, resting.state.message or "it goes on after a pause")
-    session.post(ev.KeyResolved(at=now(), visit=resting.id, key=job.keyed.key, reason=reason))
+    limits = session.limited(job.spec.tags, resting.parent)
+    session.post(ev.KeyResolved(at=now(), visit=resting.id, key=job.keyed.key, reason=reason, limits=limits))
     order = await next_order(job, session)
     while isinstance(order, Resolve):  # it came when the visit was let go on, and was just answered
         order = await next_order(job, session)
@@ -106,9 +107,9 @@ def resolved(job: Job, flow: Ground, reason: Reason, ask: str, *, first: bool) -
     assert job.keyed is not None and job.visit is not None  # noqa: PT018
     key, run = job.keyed.key, flow.session.run
     last = run.visits.get(VisitId(job.visit.task, job.visit.visit - 1))
-    if not first or last is None or last.key != key or not key or last.state.type is StateType.COMPLETED:
-        return ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=reason, ask=ask)
-    more: dict[str, Any] = {"loop": last.loop, "loop_result": last.loop_result}
+    more: dict[str, Any] = {"limits": flow.session.limited(job.spec.tags)}
+    if first and last is not None and last.key == key and key and last.state.type is not StateType.COMPLETED:
+        more |= {"loop": last.loop, "loop_result": last.loop_result}
     return ev.KeyResolved(at=now(), visit=job.visit, key=key, reason=reason, ask=ask, **more)
 
 

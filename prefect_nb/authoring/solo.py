@@ -94,9 +94,14 @@ class Solo:
             self._keys.discard(call.keyed.key)
             call.visit = resting.id
             session.sit(resting.id, desk)
-            session.post(ev.KeyResolved(at=now(), visit=resting.id, key=call.keyed.key, reason=reason))
+            limits = session.limited(call.spec.tags, resting.parent)
+            session.post(ev.KeyResolved(at=now(), visit=resting.id, key=call.keyed.key, reason=reason, limits=limits))
             return (), _next(desk, resting.token)
-        resolved = ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=reason)
+        limits = session.limited(call.spec.tags, planned.parent)
+        resolved = ev.KeyResolved(at=now(), visit=call.visit, key=call.keyed.key, reason=reason, limits=limits)
+        if limits and not call.spec.approve:
+            session.post(planned, resolved)
+            return (), _next(desk, 0)
         if not call.spec.approve:
             # The first permission of a new visit is known, so entry runs ahead of the engine; later ones are awaited.
             return (planned, resolved), Enter(call.visit, token=1, attempt=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from prefect_nb.authoring.former import Past
 from prefect_nb.core import events as ev
@@ -20,7 +21,7 @@ def waits_on(past: Past, visit: VisitId, at: float, resolved: Callable[[str], ev
         That its key is known; with a text, that a person is to be asked first.
     """
     waited = past.waited
-    entered = [resolved(""), ev.BodyEntered(at=at, visit=visit, token=1)]
+    entered = [replace(resolved(""), limits=()), ev.BodyEntered(at=at, visit=visit, token=1)]
     if waited is None:
         assert past.due is not None
         told = "waits on, as before the run was resumed"

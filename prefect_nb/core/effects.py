@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from prefect_nb.core.spec import VisitId
 
-__all__ = ["ClearTimer", "Effect", "Enter", "Interrupt", "Judge", "Resolve", "SetTimer", "Settle"]
+__all__ = ["Claim", "ClearTimer", "Effect", "Enter", "Interrupt", "Judge", "Resolve", "SetTimer", "Settle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,13 @@ class Resolve(Effect):
 @dataclass(frozen=True, slots=True)
 class Judge(Effect):
     """Ask the author's trigger about everything upstream; answer with TriggerJudged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim(Effect):
+    """Take a slot of each of these limits, all or none, when its turn comes; answer with SlotsAnswered."""
+
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

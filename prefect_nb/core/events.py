@@ -41,6 +41,7 @@ __all__ = [
     "RunEvent",
     "RunOpened",
     "SkipRequested",
+    "SlotsAnswered",
     "TaskEvent",
     "TaskInvalidated",
     "TaskPlanned",
@@ -125,8 +126,8 @@ class KeyResolved(TaskEvent):
     """Its key is known and no result fits: the body has to run. An empty key means uncacheable.
 
     `ask` says why a person has to agree first, though the task itself does not want that. `like` stands for the key
-    where a process to come may find another one for the same call. `loop` counts the iterations that an earlier visit
-    of the same call had ended, `loop_result` is where what the last of them handed on is stored.
+    where a process to come may find another one for the same call. `loop` counts iterations that an earlier visit of
+    the same call had ended, what the last handed on is at `loop_result`. Its body needs a slot of each of `limits`.
     """
 
     key: str
@@ -135,6 +136,7 @@ class KeyResolved(TaskEvent):
     like: str = ""
     loop: int = 0
     loop_result: str = ""
+    limits: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,10 +275,19 @@ class LateResultRefused(TaskEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TimerFired(TaskEvent):
-    """A retry wait (`kind` "retry") or a time limit ("timeout") ran out for the permission `token`."""
+    """A retry wait (`kind` "retry"; `limits` as above) or a time limit ("timeout") ran out for `token`."""
 
     token: int
     kind: str
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlotsAnswered(TaskEvent):
+    """A slot of each limit that it waits for was taken for it, or `message` says how they stand."""
+
+    taken: bool
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,10 +21,10 @@ from collections import Counter
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.counts import put
-from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolve, SetTimer, Settle
+from prefect_nb.core.effects import ClearTimer, Effect, Interrupt, Judge, Resolve, Settle
 from prefect_nb.core.events import Event, RunEvent, TaskEvent
 from prefect_nb.core.judging import depends, judge
-from prefect_nb.core.moved import crashed, map_ended, moved_to, pause_timers
+from prefect_nb.core.moved import crashed, map_ended, moved_to, withheld
 from prefect_nb.core.moves import ILLEGAL, MOVES
 from prefect_nb.core.rollup import VERDICTS, roll_up, rolled_up
 from prefect_nb.core.run import Run, Visit, evolved
@@ -250,14 +250,10 @@ def _attach(run: Run, event: ev.RunAttached) -> Step:
     orders: list[Effect] = list(effects)
     resolving = {effect.visit for effect in effects if type(effect) in (Resolve, Judge)}
     for visit in run.visits.values():
-        if visit.state.name is N.RESUMING:
-            orders.append(Resolve(visit.id))
-        elif visit.state.name is N.PAUSED:
-            orders += pause_timers(visit)
-        elif visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
+        if visit.state.name is N.PENDING and not visit.unmet and visit.id not in resolving:
             orders += judge(run, visit, event)[1]
-        elif visit.state.name in (N.RETRYING, N.LOOPED) and same:
-            orders.append(SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]))
+        else:
+            orders += withheld(visit, same=same)
     return run, tuple(orders)
 
 

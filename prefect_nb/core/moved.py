@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from prefect_nb.core import events as ev
-from prefect_nb.core.effects import Effect, SetTimer
+from prefect_nb.core.effects import Claim, Effect, Resolve, SetTimer
 from prefect_nb.core.events import Event
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.states import EDGES, State, StateName, StateType
 from prefect_nb.errors import IllegalTransition
 
-__all__ = ["Handler", "Move", "crashed", "map_ended", "moved_to", "pause_timers"]
+__all__ = ["Handler", "Move", "crashed", "map_ended", "moved_to", "pause_timers", "retold", "withheld"]
 
 N = StateName
 Move = tuple[Visit, tuple[Effect, ...]]
@@ -33,6 +34,11 @@ def moved_to(
     changes["state"] = State(name, event.at, message, data)
     changes["ended_at"] = event.at if name.final else None
     return evolved(visit, **changes)
+
+
+def retold(visit: Visit, message: str) -> Visit:
+    """The visit in the same state, since the same moment, with another sentence."""
+    return evolved(visit, state=replace(visit.state, message=message))
 
 
 def crashed(visit: Visit, event: Event, last_seen: float | None = None) -> Visit:
@@ -63,3 +69,17 @@ def pause_timers(visit: Visit) -> tuple[Effect, ...]:
     """The timers of a paused visit: when it goes on by itself, and when it gives up."""
     kinds = (("resume", visit.state.data.get("until")), ("pause", visit.state.data.get("limit")))
     return tuple(SetTimer(visit.id, visit.token, kind, due) for kind, due in kinds if due is not None)
+
+
+def withheld(visit: Visit, *, same: bool) -> tuple[Effect, ...]:
+    """The orders of a waiting visit, given again when its run is taken up; by the worker that had them, if `same`."""
+    name = visit.state.name
+    if name is N.RESUMING:
+        return (Resolve(visit.id),)
+    if name is N.PAUSED:
+        return pause_timers(visit)
+    if name is N.QUEUED and same:
+        return (Claim(visit.id, visit.limits),)
+    if name in (N.RETRYING, N.LOOPED) and same:
+        return (SetTimer(visit.id, visit.token, "retry", visit.state.data["due"]),)
+    return ()

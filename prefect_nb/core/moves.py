@@ -9,12 +9,13 @@ Source: the transition tables of h11.
 from __future__ import annotations
 
 from itertools import product
+from typing import Any
 
 from prefect_nb.core import events as ev
 from prefect_nb.core.bodies import BODY_MOVES
-from prefect_nb.core.effects import ClearTimer, Enter, Interrupt, Resolve
+from prefect_nb.core.effects import Claim, ClearTimer, Enter, Interrupt, Resolve
 from prefect_nb.core.events import Event
-from prefect_nb.core.moved import Handler, Move, crashed, map_ended, moved_to
+from prefect_nb.core.moved import Handler, Move, crashed, map_ended, moved_to, retold
 from prefect_nb.core.reasons import Reason, ReasonCode
 from prefect_nb.core.run import Run, Visit, evolved
 from prefect_nb.core.states import StateName
@@ -29,12 +30,32 @@ def _same(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     return visit, ()
 
 
-def _grant(visit: Visit, event: Event, key: str, reason: Reason | None) -> Move:
-    token, attempt = visit.token + 1, visit.attempt + 1
+def _grant(visit: Visit, event: Event, attempt: int, **changes: Any) -> Move:
+    token = visit.token + 1
+    granted = moved_to(visit, N.SUBMITTED, event, token=token, attempt=attempt, **changes)
+    return granted, (Enter(visit.id, token, attempt),)
+
+
+def _may_enter(visit: Visit, event: ev.KeyResolved | ev.TimerFired, **changes: Any) -> Move:
+    """The body has to run: now, or when it has a slot of each limit that holds for it."""
+    attempt = visit.attempt + 1
     if visit.state.name is N.RESUMING:  # a body that waited goes on with its attempt
         attempt = max(1, visit.attempt)
-    granted = moved_to(visit, N.SUBMITTED, event, token=token, attempt=attempt, key=key, reason=reason)
-    return granted, (Enter(visit.id, token, attempt),)
+    changes["limits"] = event.limits
+    if not event.limits:
+        return _grant(visit, event, attempt, **changes)
+    told = f"waits for {', '.join(event.limits)}"
+    queued = moved_to(visit, N.QUEUED, event, told, {"next_attempt": attempt}, **changes)
+    return queued, (Claim(visit.id, event.limits),)
+
+
+def _slots(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
+    assert isinstance(event, ev.SlotsAnswered)
+    if run.closed:  # whoever takes it up asks again
+        return visit, ()
+    if event.taken:
+        return _grant(visit, event, visit.state.data.get("next_attempt", visit.attempt + 1))
+    return (visit, ()) if event.message == visit.state.message else (retold(visit, event.message), ())
 
 
 def _resolved(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -48,7 +69,7 @@ def _resolved(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if (visit.spec.approve or event.ask) and visit.approval is None:  # asked last: what is reused never asks
         asks = moved_to(visit, N.PAUSED, event, event.ask or "waits for approval", {"wants": "approval"})
         return evolved(asks, key=event.key, reason=event.reason), ()
-    return _grant(visit, event, event.key, event.reason)
+    return _may_enter(visit, event, key=event.key, reason=event.reason)
 
 
 def _judged(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
@@ -100,7 +121,7 @@ def _timer(run: Run, visit: Visit, event: ev.TaskEvent) -> Move:
     if event.token != visit.token:
         return visit, ()
     if event.kind == "retry" and visit.state.name in (N.RETRYING, N.LOOPED) and not run.closed:
-        return _grant(visit, event, visit.key, visit.reason)
+        return _may_enter(visit, event)
     if event.kind == "timeout" and visit.state.name is N.RUNNING:
         return visit, (Interrupt(visit.id, visit.token, "timeout"),)
     if event.kind == "resume" and visit.state.name is N.PAUSED:
@@ -174,6 +195,7 @@ TASK_EVENTS: tuple[type[ev.TaskEvent], ...] = (
     ev.MapSealed,
     ev.BlockLeft,
     ev.LateResultRefused,
+    ev.SlotsAnswered,
     ev.TimerFired,
     ev.CancelRequested,
     ev.SkipRequested,
@@ -195,6 +217,7 @@ MOVES: dict[tuple[StateName, type[ev.TaskEvent]], Handler] = {
     (N.MAPPED, ev.WorkerLost): _lost,
     (N.RESUMING, ev.KeyResolved): _resolved,
     (N.PAUSED, ev.VisitApproved): _approved,
+    (N.QUEUED, ev.SlotsAnswered): _slots,
     (N.SUBMITTED, ev.CancelRequested): _cancel_running,
     (N.RUNNING, ev.CancelRequested): _cancel_running,
     (N.CANCELLING, ev.CancelRequested): _cancel_again,
@@ -220,6 +243,8 @@ def _wording(name: StateName, event: type[ev.TaskEvent]) -> str:
         return "it is already running; cancel it first"
     if event in (ev.KeyResolved, ev.ResultReused):
         return "its key was resolved before"
+    if event is ev.SlotsAnswered:
+        return "it waits for no slot"
     if event is ev.VisitApproved:
         return "it waits for nobody"
     return f"{event.__name__} has no meaning here"

@@ -43,7 +43,8 @@ class Visit:
     `loop` counts the iterations that ended with the wish for another, `loop_result` is where what they hand on is
     stored, `spent` counts the attempts that they took.
 
-    `like` stands for the key when the run is resumed in another process.
+    `like` stands for the key when the run is resumed in another process. `limits` are the tags of which it holds or
+    waits for a slot, as long as it is Queued or its body may run.
 
     `held` cleanups of a resource wait until everything that uses it is known.
 
@@ -67,6 +68,7 @@ class Visit:
     ended_at: float | None = None
     key: str = ""
     like: str = ""
+    limits: tuple[str, ...] = ()
     result: str = ""
     reason: Reason | None = None
     error: ErrorInfo | None = None

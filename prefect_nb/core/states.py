@@ -102,7 +102,7 @@ EDGES: Mapping[StateName, frozenset[StateName]] = MappingProxyType(
         _N.SCHEDULED: frozenset({_N.LATE, _N.PENDING, _N.QUEUED, _N.SUBMITTED, _N.PAUSED} | _WAITING_ENDS),
         _N.LATE: frozenset({_N.PENDING, _N.SUBMITTED} | _WAITING_ENDS),
         _N.RETRYING: frozenset({_N.QUEUED, _N.SUBMITTED, _N.PAUSED, _N.SUCCESS} | _WAITING_ENDS),
-        _N.RESUMING: frozenset({_N.PENDING, _N.SUBMITTED} | _WAITING_ENDS),
+        _N.RESUMING: frozenset({_N.PENDING, _N.QUEUED, _N.SUBMITTED} | _WAITING_ENDS),
         _N.QUEUED: frozenset({_N.SUBMITTED, _N.SUCCESS} | _WAITING_ENDS),
         _N.SUBMITTED: frozenset({_N.RUNNING, _N.QUEUED, _N.CANCELLING, _N.FAILED} | _WAITING_ENDS),
         _N.PAUSED: frozenset({_N.RESUMING, _N.TIMED_OUT, _N.SUCCESS} | _WAITING_ENDS),
@@ -111,7 +111,7 @@ EDGES: Mapping[StateName, frozenset[StateName]] = MappingProxyType(
             {_N.SUCCESS, _N.FAILED, _N.TIMED_OUT, _N.VALIDATION_FAILED, _N.SKIPPED, _N.PAUSED, _N.RETRYING, _N.LOOPED}
             | {_N.SUSPENDED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED}
         ),
-        _N.LOOPED: frozenset({_N.SUBMITTED} | _WAITING_ENDS),  # no body runs between two iterations
+        _N.LOOPED: frozenset({_N.QUEUED, _N.SUBMITTED} | _WAITING_ENDS),  # no body runs between two iterations
         _N.MAPPED: frozenset({_N.SUCCESS, _N.FAILED, _N.SKIPPED, _N.CANCELLING, _N.CANCELLED, _N.CRASHED}),
         _N.OPEN: frozenset(),  # the state of a run, never of a visit
         _N.CANCELLING: frozenset({_N.CANCELLED, _N.SUCCESS, _N.FAILED, _N.TIMED_OUT, _N.SKIPPED, _N.CRASHED}),

@@ -21,6 +21,7 @@ _FIELDS = {cls: tuple((f.name, f.default) for f in fields(cls)) for cls in _CLAS
 _READERS: dict[str, Callable[[Any], Any]] = {
     "visit": lambda v: VisitId(*v),
     "parent": lambda v: None if v is None else VisitId(*v),
+    "limits": tuple,
     "upstream": lambda v: tuple(VisitId(*u) for u in v),
     "spec": TaskSpec.from_plain,
     "reason": Reason.from_plain,

@@ -7,14 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
-from prefect_nb.core.effects import Effect, Settle
+from prefect_nb.core.effects import Claim, Effect, Settle
 from prefect_nb.core.events import Event, TaskEvent
 from prefect_nb.core.run import Run, Visit
 from prefect_nb.core.spec import VisitId
 from prefect_nb.engine.rows import visit_row
+from prefect_nb.engine.slots import slot_moves
 from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, Receipt, ResultRow, RunRow
 
-__all__ = ["Acked", "Attachments", "Batch", "Place", "Post"]
+__all__ = ["Acked", "Attachments", "Batch", "Place", "Post", "Stirred"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,11 @@ class Acked:
     stored: int
 
 
+@dataclass(frozen=True, slots=True)
+class Stirred:
+    """Slots that somebody waits for may have become free."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Posts that will be one commit; used by the engine's thread only.
@@ -81,12 +87,13 @@ class Batch:
     results: list[ResultRow] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     wishes: list[int] = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     waiters: list[Future[Run]] = field(default_factory=list)
 
     @property
     def filled(self) -> bool:
         """Whether there is anything to commit, or anybody who waits for one."""
-        return bool(self.events or self.results or self.described or self.waiters or self.wishes)
+        return bool(self.events or self.results or self.described or self.waiters or self.wishes or self.claims)
 
     def take(self, before: Run, after: Run, post: Post, orders: Iterable[Effect]) -> None:
         """Add a post whose events moved `before` to `after` and gave `orders`."""
@@ -102,6 +109,9 @@ class Batch:
                 self._touch(before, after, last)
             if type(order) is Settle:
                 self.settled.append(order.visit)
+            elif type(order) is Claim:
+                self.claims.append(order)
+                self.hurry = True
         self.results.extend(post.attachments.results)
         self.entries.extend(post.attachments.entries)
         self.wishes.extend(post.attachments.wishes)
@@ -119,16 +129,18 @@ class Batch:
 
     def commit(self, run: Run, row: RunRow | None, logs: tuple[LogChunk, ...]) -> Commit:
         """All of it as one append."""
+        touched = [run.visits[v] for v in self.touched]
         return Commit(
             run=run.id,
             events=tuple(self.events),
             expect=tuple(self.touched.values()),
             run_owner=run.worker,
             run_row=row,
-            visit_rows=tuple(visit_row(run.id, run.visits[v]) for v in self.touched),
+            visit_rows=tuple(visit_row(run.id, visit) for visit in touched),
             results=tuple(self.results),
             entries=tuple(self.entries),
             logs=logs,
             after=self.after,
             wishes=tuple(self.wishes),
+            slots=slot_moves(run, touched, self.claims),
         )

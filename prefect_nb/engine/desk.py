@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+from prefect_nb.core import events as ev
 from prefect_nb.core.effects import Enter, Interrupt, Judge, Resolve
 from prefect_nb.core.run import Visit
 from prefect_nb.core.spec import VisitId
@@ -27,6 +28,7 @@ class Settled:
 
 
 Order = Resolve | Judge | Enter | Settled
+_OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.TriggerJudged, ev.BodyEntered, *ev.BODY_ENDS)
 
 
 class Desk:
@@ -123,6 +125,13 @@ class Seats:
                     return
         desk.deliver(order)
 
+    def interrupt(self, order: Interrupt) -> bool:
+        """Interrupt the body of a visit, if its owner can; False if it has none."""
+        desk = self._desks.get(order.visit)
+        if desk is not None and desk.interrupt is not None:
+            desk.interrupt(order)
+        return desk is not None
+
     def settle(self, visit: Visit) -> None:
         """The visit is final: its owner hears of it and gets up."""
         with self._lock:
@@ -130,6 +139,19 @@ class Seats:
             self._held.pop(visit.id, None)
         if desk is not None:
             desk.deliver(Settled(visit))
+
+    def refuse(self, events: Iterable[ev.Event], error: BaseException) -> None:
+        """These did not happen: an owner that told one of them hears that now, for no order will come."""
+        for event in events:
+            if isinstance(event, ev.TaskEvent) and isinstance(event, _OF_OWNERS):
+                desk = self._desks.get(event.visit)
+                if desk is not None:
+                    desk.fail(error)
+
+    def urgent(self, visit: VisitId) -> bool:
+        """Whether somebody goes on only when the end of this visit is durable."""
+        desk = self._desks.get(visit)
+        return desk is not None and desk.waits_for_end
 
     def fail(self, error: BaseException) -> None:
         """Let everybody who waits, now or later, raise."""

@@ -12,9 +12,8 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import Any
 
 from prefect_nb.core import effects as ef
@@ -24,23 +23,22 @@ from prefect_nb.core.machine import step
 from prefect_nb.core.run import Run
 from prefect_nb.core.spec import VisitId
 from prefect_nb.engine import faults
-from prefect_nb.engine.batch import Acked, Attachments, Batch, Place
+from prefect_nb.engine.batch import Acked, Attachments, Batch, Place, Stirred
 from prefect_nb.engine.batch import Post as _Post
 from prefect_nb.engine.bus import Bus
 from prefect_nb.engine.desk import Desk, Seats
-from prefect_nb.engine.rows import run_row
-from prefect_nb.engine.spool import Shown, Spool
+from prefect_nb.engine.outbox import BATCH, Outbox
+from prefect_nb.engine.slots import Queue, limited
+from prefect_nb.engine.spool import Shown
 from prefect_nb.engine.timers import Timers
 from prefect_nb.engine.wishes import wished
 from prefect_nb.errors import IllegalTransition, PrefectNBError, StoreError
-from prefect_nb.protocols import LogChunk, RunRow, Signal, Store
+from prefect_nb.protocols import LogChunk, Signal, Store
 
 __all__ = ["Attachments", "Session"]
 
-_BATCH = 256
 _GATHER_S = 0.01  # how long events that nobody waits for are collected into one commit
 _LOOK_S = 1.0
-_OF_OWNERS = (ev.TaskPlanned, ev.KeyResolved, ev.ResultReused, ev.TriggerJudged, ev.BodyEntered, *ev.BODY_ENDS)
 
 
 class Session:
@@ -72,16 +70,14 @@ class Session:
         self.now = now
         self.bus = Bus(run)
         self._run = run
-        self._place = place or Place()
         self._queue: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._seats = Seats()
         self._pid = os.getpid()
         self._ended = False
         self._timers = Timers()
-        self._logs = Spool(self.bus.shown)
-        self._batch = Batch(after=after)
+        self._slots = Queue(store, lambda: self._queue.put(Stirred()))
+        self._out = Outbox(store, place or Place(), after, self.bus.shown)
         self._batch_at = 0.0
-        self._told: RunRow | None = None
         self._stored = 0
         self._failure: PrefectNBError | None = None
         self._thread = threading.Thread(target=self._loop, name="prefect_nb engine", daemon=True)
@@ -141,23 +137,27 @@ class Session:
                 continue
         raise self._failure or faults.over(self._run.id)
 
+    def limited(self, tags: Sequence[str], parent: VisitId | None = None) -> tuple[str, ...]:
+        """The tags of which a visit called in `parent` needs a slot; to be said with its key. Asks the store."""
+        return limited(self.store, self._run, tags, parent)
+
     def log(self, chunk: LogChunk | Shown) -> None:
         """Keep a piece of output or an artifact; it becomes durable with the next commit or within half a second."""
         self._queue.put(chunk)
 
     def describe(self, graph: Mapping[str, Any]) -> None:
         """Set the notebook's graph, which views draw; stored with the next commit of the run."""
-        self._queue.put(Place(self._place.notebook, graph))
+        self._queue.put(Place(self._out.notebook, graph))
 
     @property
     def graph(self) -> Mapping[str, Any]:
         """The graph that :meth:`describe` set last."""
-        return self._place.graph
+        return self._out.graph
 
     @property
     def notebook(self) -> str:
         """The notebook's path, for people."""
-        return self._place.notebook
+        return self._out.notebook
 
     def listen(self) -> None:
         """Take wishes that other processes leave in the store for this run."""
@@ -196,7 +196,7 @@ class Session:
             items = [self._queue.get(timeout=self._patience())]
         except queue.Empty:
             items = []
-        while len(items) < _BATCH and not self._queue.empty():
+        while len(items) < BATCH and not self._queue.empty():
             items.append(self._queue.get())
         return items
 
@@ -205,18 +205,24 @@ class Session:
         for item in items:
             self._handle(item)
         for timer in list(self._timers.due(self.now())):
-            fired = ev.TimerFired(at=self.now(), visit=timer.visit, token=timer.token, kind=timer.kind)
+            visit = self._run.visits[timer.visit]
+            limits = self.limited(visit.spec.tags, visit.parent) if timer.kind == "retry" else ()
+            fired = ev.TimerFired(at=self.now(), visit=visit.id, token=timer.token, kind=timer.kind, limits=limits)
             self._apply(_Post((fired,), Attachments(), None, False))
-        ripe = len(self._batch.events) >= _BATCH or time.monotonic() - began >= _GATHER_S or self._logs.due
-        if self._batch.hurry or ripe or not items or None in items:
+        ripe = len(self._out.batch.events) >= BATCH or time.monotonic() - began >= _GATHER_S or self._out.logs.due
+        if self._out.batch.hurry or ripe or not items or None in items:
             self._flush(idle=not items or None in items)
-        self._batch_at = began if self._batch.filled else 0.0
+        if self._failure is None and self._slots.due(self._run):
+            self._let_in()
+        self._batch_at = began if self._out.batch.filled else 0.0
 
     def _patience(self) -> float | None:
         first = self._timers.next()
         waits = [max(0.0, first - self.now())] if first is not None else []
-        if self._logs:
-            waits.append(self._logs.left_s)
+        if self._out.logs:
+            waits.append(self._out.logs.left_s)
+        if (first := self._slots.patience()) is not None:
+            waits.append(first)
         if self._batch_at:
             waits.append(max(0.0, self._batch_at + _GATHER_S - time.monotonic()))
         return min(waits) if waits else None
@@ -228,87 +234,76 @@ class Session:
             case Acked():
                 self._acknowledge(item)
             case LogChunk() | Shown() if self._failure is None:
-                self._logs.take(item)
+                self._out.logs.take(item)
+            case Stirred():
+                self._slots.stir()
             case Place():
-                self._place = item
-                self._batch.described = True
+                self._out.describe(item)
 
     def _apply(self, post: _Post) -> None:
         if self._failure is not None:
             self._refuse(post, self._failure)
             return
-        run = self._run
-        orders: list[ef.Effect] = []
         try:
-            for event in post.events:
-                run, more = step(run, event)
-                orders.extend(more)
+            run, orders = _stepped(self._run, post.events)
         except IllegalTransition as error:
             if post.done is None:
                 self.bus.trouble(error)
             self._refuse(post, error)
             return
-        self._batch.take(self._run, run, post, orders)
+        self._out.batch.take(self._run, run, post, orders)
         self._run = run
         if post.done is not None and not post.durable:
             post.done.set_result(run)
         self._perform(orders)
 
     def _refuse(self, post: _Post, error: PrefectNBError) -> None:
-        """Nothing of it happened: whoever waits for it hears that now, for no order will come."""
+        """Nothing of it happened: whoever waits for it hears that now."""
         if post.done is not None:
             post.done.set_exception(error)
-            return
-        for event in post.events:
-            if not isinstance(event, ev.TaskEvent) or not isinstance(event, _OF_OWNERS):
-                continue
-            if (desk := self._seats.at(event.visit)) is not None:
-                desk.fail(error)
-
-    def _urgent(self, visit: VisitId) -> bool:
-        """Whether somebody goes on only when this end is durable."""
-        desk = self._seats.at(visit)
-        return desk is not None and desk.waits_for_end
+        else:
+            self._seats.refuse(post.events, error)
 
     def _perform(self, orders: Iterable[ef.Effect]) -> None:
         for order in orders:
             match order:
                 case ef.Settle():  # told once it is durable
-                    self._batch.hurry = self._batch.hurry or self._urgent(order.visit)
+                    self._out.batch.hurry = self._out.batch.hurry or self._seats.urgent(order.visit)
                 case ef.Resolve() | ef.Judge() | ef.Enter():
                     self._seats.deliver(order.visit, order)
+                case ef.Claim():
+                    self._slots.add(order)
                 case ef.ClearTimer():
                     self._timers.clear(order.visit)
                 case ef.SetTimer():
                     self._timers.set(order)
-                case ef.Interrupt():
-                    desk = self._seats.at(order.visit)
-                    if desk is None:  # nobody runs that body, so it has stopped
-                        self.post(ev.BodyCancelled(at=self.now(), visit=order.visit, token=order.token))
-                    elif desk.interrupt is not None:
-                        desk.interrupt(order)
+                case ef.Interrupt() if not self._seats.interrupt(order):  # nobody runs that body, so it has stopped
+                    self.post(ev.BodyCancelled(at=self.now(), visit=order.visit, token=order.token))
+
+    def _let_in(self) -> None:
+        """Those whose turn it is take slots and permissions in one commit, before any of them hears of it."""
+        self._flush(idle=False)  # their tickets come first
+        turns = self._slots.turns(self._run)
+        if self._out.draw(self._slots.lost(turns)):
+            self._slots.again()
+            return
+        if taken := self._slots.taken(turns, self.now()):
+            run, orders = _stepped(self._run, taken)
+            batch = Batch(after=self._out.batch.after)
+            batch.take(self._run, run, _Post(taken, Attachments(), None, False), orders)
+            acked = self._out.claim(batch, run, tuple(event.visit for event in taken))
+            if acked is None:  # another process was faster
+                self._slots.again()
+                return
+            self._run = run
+            self._queue.put(acked)
+            self._perform(orders)
+        for event in self._slots.told(self._run, turns, self.now()):
+            self._apply(_Post((event,), Attachments(), None, False))
 
     def _flush(self, *, idle: bool) -> None:
-        """Send what was collected as one commit; logs alone wait for company or for an idle moment."""
-        batch, run = self._batch, self._run
-        ripe = batch.filled or (self._logs and idle) or self._logs.due
-        if self._failure is not None or not run.id or not ripe:
-            return
-        self._batch = Batch(after=batch.after + len(batch.events))
-        row = run_row(run, self._place.notebook, self._place.graph)
-        told = replace(row, version=0)
-        news = batch.described or told != self._told
-        self._told = told
-        commit = batch.commit(run, row if news else None, self._logs.drain())
-        settled = tuple(run.visits[v] for v in batch.settled)
-        stored = sum(r.size for r in batch.results)
-        try:
-            receipt = self.store.append(commit)
-        except StoreError as error:
-            receipt = Future()
-            receipt.set_exception(error)
-        acked = Acked(settled, run, receipt, tuple(batch.waiters), stored)
-        receipt.add_done_callback(lambda _: self._queue.put(acked))
+        if self._failure is None and (acked := self._out.send(self._run, idle=idle)) is not None:
+            acked.receipt.add_done_callback(lambda _: self._queue.put(acked))
 
     def _acknowledge(self, acked: Acked) -> None:
         try:
@@ -332,9 +327,8 @@ class Session:
         """Stop working: everybody who waits, now or later, gets the error that came first."""
         first = self._failure is None
         self._failure = self._failure or error
-        batch, self._batch = self._batch, Batch()
-        self._logs.drain()
-        for waiter in batch.waiters:
+        self._slots.close()
+        for waiter in self._out.clear().waiters:
             waiter.set_exception(self._failure)
         self._seats.fail(self._failure)
         if first and not quietly:
@@ -345,3 +339,12 @@ class Session:
             self.store.invalidate(visit.key)
         event = wished(self._run, signal)
         self.post(*(() if event is None else (event,)), attachments=Attachments(wishes=(signal.id,)))
+
+
+def _stepped(run: Run, events: Iterable[Event]) -> tuple[Run, list[ef.Effect]]:
+    """The run after these events, and the orders that they give."""
+    orders: list[ef.Effect] = []
+    for event in events:
+        run, more = step(run, event)
+        orders.extend(more)
+    return run, orders

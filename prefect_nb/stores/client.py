@@ -58,6 +58,8 @@ class OwnerClient:
         Given each wish's row, on the reading thread.
     on_restart : callable
         What to tell a new owner before anything else: unanswered operations.
+    on_change : callable
+        Called on the reading thread when somebody else wrote, or the owner was started anew.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class OwnerClient:
         results: str,
         on_signal: Callable[[tuple[Any, ...]], None],
         on_restart: Callable[[], Iterable[tuple[str, tuple[Any, ...]]]],
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._directory = directory
         self._arguments = [directory, os.urandom(8).hex(), str(os.getpid()), results]
         self._on_signal = on_signal
         self._on_restart = on_restart
+        self._on_change = on_change
         self.changes = 0  # how often the owner said that somebody else wrote, or was started anew
         self.commits = 0  # transactions with an append that the owner answered; each was synced to the disk once
         self._pid = os.getpid()
@@ -296,6 +300,7 @@ class OwnerClient:
             return
         if status == "changed":
             self.changes += 1
+            self._on_change()
             return
         with self._lock:
             self._fruitless = 0

@@ -14,6 +14,7 @@ from prefect_nb import errors
 from prefect_nb.analysis.redaction import active, redacted, without
 from prefect_nb.core.events import Event
 from prefect_nb.core.retention import Swept
+from prefect_nb.core.slots import SlotMoves, Turns
 from prefect_nb.core.spec import VisitId
 from prefect_nb.core.wire import from_plain, to_plain
 from prefect_nb.protocols import Commit, Entry, LogChunk, Recalled, Receipt, ResultRow, RunRow, Signal, VisitRow
@@ -31,6 +32,7 @@ __all__ = [
     "run_from_wire",
     "signal_from_wire",
     "swept_from_wire",
+    "turns_from_wire",
     "visit_from_wire",
 ]
 
@@ -104,6 +106,7 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             [_log_to_wire(commit.run, chunk) for chunk in commit.logs],
             commit.after,
             commit.wishes,
+            None if commit.slots is None else _slots_to_wire(commit.slots),
         )
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
         raise errors.StoreError(
@@ -111,6 +114,21 @@ def commit_to_wire(commit: Commit) -> tuple[Any, ...]:
             hint="parameters and details of events must be plain data",
             run=commit.run,
         ) from error
+
+
+def _slots_to_wire(moves: SlotMoves) -> tuple[Any, ...]:
+    return (
+        [(v.task, v.visit, v.index) for v in moves.left],
+        [(t.visit.task, t.visit.visit, t.visit.index, [_text(tag) for tag in t.tags]) for t in moves.drawn],
+        [(v.task, v.visit, v.index) for v in moves.taken],
+        moves.worker,
+    )
+
+
+def turns_from_wire(answer: tuple[Any, ...]) -> Turns:
+    """How the queue stands."""
+    free, limits, used, waiting = answer
+    return Turns(tuple(VisitId(*visit) for visit in free), limits, used, waiting)
 
 
 _NAMES = frozenset({"code", "digest", "kind", "type", "types"})
@@ -314,5 +332,5 @@ def answer_from_wire(op: str, status: str, payload: Any) -> Any:
     if status == "error":
         raise error_from_wire(payload)
     if op == "append":
-        return Receipt(True, payload) if status == "ok" else Receipt(False, refusal=payload)
+        return Receipt(True, payload) if status == "ok" else Receipt(False, refusal=payload, full=status == "full")
     return payload

@@ -27,7 +27,7 @@ from prefect_nb.stores.statements import READS, WRITES, Refused, check
 __all__ = ["Answer", "Database", "LostLog"]
 
 
-Answer = tuple[int, str, Any]  # number of the request, "ok" | "refused" | "error", payload
+Answer = tuple[int, str, Any]  # number of the request, "ok" | "refused" | "full" | "error", payload
 
 
 class LostLog(StoreError):
@@ -129,7 +129,7 @@ class Database:
         try:
             answer: Answer = (n, "ok", WRITES[op](c, *args))
         except Refused as refused:
-            answer = (n, "refused", str(refused))
+            answer = (n, refused.status, str(refused))
         except (sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError, OverflowError) as error:
             message = f"the store {self.directory} cannot record this {op}: {error}"
             answer = (n, "error", ("StoreError", message, "this is a fault of ours; please report it", {}))

@@ -17,6 +17,7 @@ from prefect_nb.core.events import Event
 from prefect_nb.core.spec import VisitId
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Entry, LogChunk, Receipt, ResultRow, RunRow, Signal, Usage, VisitRow
+from prefect_nb.stores.memorylimits import MemoryLimits, Refused
 from prefect_nb.stores.rowstore import heard_once
 
 __all__ = ["MemoryStore"]
@@ -24,11 +25,7 @@ __all__ = ["MemoryStore"]
 _ENTRIES_PER_KEY = 8
 
 
-class _Refused(Exception):
-    pass
-
-
-class MemoryStore:
+class MemoryStore(MemoryLimits):
     """A store that keeps its promises as long as its process lives.
 
     Parameters
@@ -38,8 +35,8 @@ class MemoryStore:
     """
 
     def __init__(self, *, quota: int = 10 * 2**30) -> None:
+        super().__init__()
         self._quota = quota
-        self._guard = threading.RLock()
         self._runs: dict[str, RunRow] = {}
         self._visits: dict[tuple[str, VisitId], VisitRow] = {}
         self._events: dict[str, list[Event]] = {}
@@ -67,8 +64,8 @@ class MemoryStore:
             try:
                 self._refuse_closed()
                 future.set_result(self._apply(commit))
-            except _Refused as refused:
-                future.set_result(Receipt(False, refusal=str(refused)))
+            except Refused as refused:
+                future.set_result(Receipt(False, refusal=str(refused), full=refused.full))
             except StoreError as error:
                 future.set_exception(error)
         return future
@@ -80,6 +77,8 @@ class MemoryStore:
     def _apply(self, commit: Commit) -> Receipt:
         self._check(commit)
         run = commit.run
+        if commit.slots is not None:
+            self._move_slots(commit)
         if commit.run_row is not None:
             self._runs[run] = commit.run_row
         events = self._events.setdefault(run, [])
@@ -106,21 +105,21 @@ class MemoryStore:
     def _check(self, commit: Commit) -> None:
         run = self._runs.get(commit.run)
         if run is None and commit.run_row is None:
-            raise _Refused(f"there is no run {commit.run}")
+            raise Refused(f"there is no run {commit.run}")
         if run is not None and commit.run_owner and run.worker != commit.run_owner:
-            raise _Refused(f"run {commit.run} belongs to worker {run.worker} now, not to {commit.run_owner}")
+            raise Refused(f"run {commit.run} belongs to worker {run.worker} now, not to {commit.run_owner}")
         count = len(self._events.get(commit.run, ()))
         if commit.after not in (count, -1):
-            raise _Refused(f"run {commit.run} has {count} events; this was based on {commit.after}")
+            raise Refused(f"run {commit.run} has {count} events; this was based on {commit.after}")
         for expect in commit.expect:
             row = self._visits.get((commit.run, expect.visit))
             if ((row.version, row.token) if row else (0, 0)) != (expect.version, expect.token):
-                raise _Refused(f"{expect.visit} is not at version {expect.version}, token {expect.token}")
+                raise Refused(f"{expect.visit} is not at version {expect.version}, token {expect.token}")
         done = dict(self._successes)
         for row in commit.visit_rows:
             mine = (row.token, row.result)
             if row.type == "COMPLETED" and done.setdefault((commit.run, row.visit), mine) != mine:
-                raise _Refused(f"{row.visit} has a recorded success already")
+                raise Refused(f"{row.visit} has a recorded success already")
 
     def _enter(self, entry: Entry) -> None:
         kept = [e for e in self._entries if (e.key, e.manifest) != (entry.key, entry.manifest)]
@@ -146,6 +145,7 @@ class MemoryStore:
             if row is None or row.worker != previous:
                 return False
             self._runs[run] = replace(row, worker=worker)
+            self._end_tickets(run, worker)
             return True
 
     def runs(self, *, flow: str = "", limit: int = 50) -> list[RunRow]:

@@ -10,7 +10,7 @@ import sqlite3
 
 __all__ = ["SCHEMA_VERSION", "raise_schema"]
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 _STEPS: dict[int, tuple[str, ...]] = {
     1: ("ALTER TABLE signal ADD COLUMN detail TEXT NOT NULL DEFAULT '{}'",),
     2: (
@@ -19,6 +19,13 @@ _STEPS: dict[int, tuple[str, ...]] = {
         "UPDATE result SET uses = used_result(inline) WHERE inline NOT NULL AND codec = 'plain'",
     ),
     3: ("CREATE UNIQUE INDEX artifact ON log (run_id, task, visit, idx, stream) WHERE stream GLOB 'artifact:*'",),
+    4: (
+        "CREATE TABLE tag_limit (tag TEXT PRIMARY KEY, slots INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE ticket (id INTEGER PRIMARY KEY AUTOINCREMENT, run_id TEXT NOT NULL, task TEXT NOT NULL, "
+        "visit INTEGER NOT NULL, idx INTEGER NOT NULL, worker TEXT NOT NULL, tags TEXT NOT NULL, "
+        "held INTEGER NOT NULL, UNIQUE (run_id, task, visit, idx))",
+        "CREATE INDEX ticket_by_turn ON ticket (held, id)",
+    ),
 }
 """What makes a store of each earlier version one of the next."""
 

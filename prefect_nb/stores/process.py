@@ -46,10 +46,11 @@ class ProcessStore(RowStore):
         self._workers: list[str] = []
         self._undone = 0
         self._callbacks: dict[str, Callable[[Signal], None]] = {}
-        self._wishes: SimpleQueue[Signal | None] = SimpleQueue()
+        self._wishes: SimpleQueue[Signal | Callable[[], None] | None] = SimpleQueue()
+        self._heeding: list[Callable[[], None]] = []
         self._dispatcher: threading.Thread | None = None
         self._client = OwnerClient(
-            self._directory, os.path.abspath(results) if results else "", self._arrived, self._restarted
+            self._directory, os.path.abspath(results) if results else "", self._arrived, self._restarted, self._changed
         )
         atexit.register(self.close)
         if self._client.network:
@@ -94,11 +95,30 @@ class ProcessStore(RowStore):
     def append(self, commit: Commit) -> Future[Receipt]:
         """Apply a commit atomically; the only write of states."""
         try:
-            return self._client.request("append", codec.commit_to_wire(commit))
+            receipt = self._client.request("append", codec.commit_to_wire(commit))
         except StoreError as error:
-            failed: Future[Receipt] = Future()
-            failed.set_exception(error)
-            return failed
+            receipt = Future()
+            receipt.set_exception(error)
+        else:
+            if commit.slots is not None and commit.slots.left:
+                receipt.add_done_callback(lambda _: self._changed())
+        return receipt
+
+    def set_limit(self, tag: str, slots: int | None) -> None:
+        """Let at most so many bodies of tasks with that tag run at a time; None: any number."""
+        super().set_limit(tag, slots)
+        self._changed()
+
+    def heed(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back, from a thread of the store, whenever slots may have become free; what it returns ends that."""
+        self._heeding.append(callback)
+        self._listen()
+        return lambda: self._heeding.remove(callback)
+
+    def _changed(self) -> None:
+        """Somebody else wrote, or slots were left here."""
+        for callback in list(self._heeding):
+            self._wishes.put(callback)
 
     def ask_keys(self, code_key: str) -> Callable[[], list[str]]:
         """The keys of all reusable results of one code, asked now and given by calling what this returns."""
@@ -122,10 +142,13 @@ class ProcessStore(RowStore):
     def watch(self, run: str, callback: Callable[[Signal], None]) -> None:
         """Deliver each unanswered wish for a run once to its owner, from a thread of the store."""
         self._callbacks[run] = heard_once(callback)
+        self._listen()
+        self._client.tell("watch", run, 0)
+
+    def _listen(self) -> None:
         if self._dispatcher is None:
             self._dispatcher = threading.Thread(target=self._dispatch, name="prefect_nb-store-wishes", daemon=True)
             self._dispatcher.start()
-        self._client.tell("watch", run, 0)
 
     def _arrived(self, row: tuple[Any, ...]) -> None:
         self._wishes.put(codec.signal_from_wire(row))
@@ -138,7 +161,10 @@ class ProcessStore(RowStore):
 
     def _dispatch(self) -> None:
         while (wish := self._wishes.get()) is not None:
-            self._callbacks[wish.run](wish)
+            if isinstance(wish, Signal):
+                self._callbacks[wish.run](wish)
+            else:
+                wish()
 
     def close(self) -> None:
         """Wait for open appends, release the worker's lock and stop."""

@@ -17,6 +17,7 @@ from prefect_nb.core.retention import Sweep, Swept
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Entry, LogChunk, Recalled, ResultRow, RunRow, Signal, Usage, VisitRow
 from prefect_nb.stores import codec
+from prefect_nb.stores.limitrows import LimitRows
 from prefect_nb.stores.place import identity, process_runs
 
 __all__ = ["DEFAULT_QUOTA", "LEASE_S", "Liveness", "RowStore", "heard_once", "network_notice", "worker_id"]
@@ -102,7 +103,7 @@ class Liveness:
         return False
 
 
-class RowStore:
+class RowStore(LimitRows):
     """The reading half of a store, over :meth:`_ask`."""
 
     _directory: str

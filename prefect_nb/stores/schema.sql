@@ -1,4 +1,4 @@
--- The embedded store, schema version 4. Rows are projections of the events; `success` carries the one promise that
+-- The embedded store, schema version 5. Rows are projections of the events; `success` carries the one promise that
 -- no program error may break: at most one success for each visit.
 CREATE TABLE store_meta (
     key   TEXT PRIMARY KEY,
@@ -154,3 +154,22 @@ CREATE TABLE signal (
     detail   TEXT NOT NULL DEFAULT '{}'
 );
 CREATE INDEX signal_open ON signal (run_id, taken_by);
+
+-- Limits by tag, and the tickets of visits that wait for slots of them (in the order of their ids) or hold them.
+CREATE TABLE tag_limit (
+    tag   TEXT PRIMARY KEY,
+    slots INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE ticket (
+    id     INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL,
+    task   TEXT NOT NULL,
+    visit  INTEGER NOT NULL,
+    idx    INTEGER NOT NULL,
+    worker TEXT NOT NULL,
+    tags   TEXT NOT NULL,
+    held   INTEGER NOT NULL,
+    UNIQUE (run_id, task, visit, idx)
+);
+CREATE INDEX ticket_by_turn ON ticket (held, id);

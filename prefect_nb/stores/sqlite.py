@@ -54,6 +54,7 @@ class SqliteStore(RowStore):
         self._numbers = 0
         self._closed = False
         self._callbacks: dict[str, Callable[[Signal], None]] = {}
+        self._heeding: list[Callable[[], None]] = []
         self._stop = threading.Event()
         self._attendant: threading.Thread | None = None
         if self._database.network and not readonly:
@@ -76,7 +77,25 @@ class SqliteStore(RowStore):
             future.set_result(self._ask("append", *codec.commit_to_wire(commit)))
         except StoreError as error:
             future.set_exception(error)
+        else:
+            if commit.slots is not None and commit.slots.left:
+                self._stir()
         return future
+
+    def set_limit(self, tag: str, slots: int | None) -> None:
+        """Let at most so many bodies of tasks with that tag run at a time; None: any number."""
+        super().set_limit(tag, slots)
+        self._stir()
+
+    def heed(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call back whenever slots may have become free; what it returns ends that."""
+        self._heeding.append(callback)
+        self._attend()
+        return lambda: self._heeding.remove(callback)
+
+    def _stir(self) -> None:
+        for callback in list(self._heeding):
+            callback()
 
     def open_worker(self, kind: str, name: str) -> str:
         """Register this process as a worker with a liveness lock of its own; its id."""
@@ -99,17 +118,20 @@ class SqliteStore(RowStore):
                 self._attendant.start()
 
     def _serve(self) -> None:
-        while not self._stop.wait(_POLL_S if self._callbacks else min(self._session.due(), 0.5)):
+        while not self._stop.wait(_POLL_S if self._callbacks or self._heeding else min(self._session.due(), 0.5)):
             with self._guard:
                 if self._closed:
                     return
                 try:
                     self._session.tend()
                     rows = self._session.poll()
+                    stirred = self._session.stirred()
                 except StoreError:
                     continue  # whoever asks next is told; the wish stays where it is
             for row in rows:
                 self._callbacks[row[0]](codec.signal_from_wire(row))
+            if stirred:
+                self._stir()
 
     def compact(self) -> None:
         """Give the database's free pages back to the file system, where there are many."""

@@ -13,6 +13,16 @@ from collections.abc import Callable
 from typing import Any
 
 from prefect_nb.stores.retention import collect, evict, open_workers, prune_run
+from prefect_nb.stores.slots import (
+    Refused,
+    drop_tickets,
+    limits,
+    move_slots,
+    set_limit,
+    slots_used,
+    ticket_workers,
+    turns,
+)
 
 __all__ = ["ENTRY_COLUMNS", "READS", "RUN_COLUMNS", "VISIT_COLUMNS", "WRITES", "Refused"]
 
@@ -27,10 +37,6 @@ VISIT_COLUMNS = (
     "cell, planned_at, started_at, ended_at, duration_s, due_at, cached_from, cached_age_s, saved_s, reason, error"
 )
 ENTRY_COLUMNS = "key, code_key, task, flow, run, result, created_at, cost_s, manifest, parts, invalid"
-
-
-class Refused(Exception):
-    """An append that does not fit what is recorded; its text says why."""
 
 
 def _insert(table: str, columns: str, keys: str = "") -> str:
@@ -59,7 +65,7 @@ _VISIT_IS = "run_id = ? AND task = ? AND visit = ? AND idx = ?"
 
 def append(c: sqlite3.Connection, *commit: Any) -> int:
     """Apply one commit; the run's newest event number."""
-    run, expects, owner, events, run_row, visits, results, entries, logs, after, wishes = commit
+    run, expects, owner, events, run_row, visits, results, entries, logs, after, wishes, slots = commit
     found = c.execute("SELECT seq, worker FROM run WHERE run_id = ?", (run,)).fetchone()
     if found is None and run_row is None:
         raise Refused(f"there is no run {run}")
@@ -99,6 +105,8 @@ def append(c: sqlite3.Connection, *commit: Any) -> int:
         c.executemany(_PUT_LOG, logs)
     if wishes:
         c.executemany("UPDATE signal SET taken_by = 'answered' WHERE id = ?", [(n,) for n in wishes])
+    if slots is not None:
+        move_slots(c, run, slots)
     return seq
 
 
@@ -144,8 +152,11 @@ def close_session(c: sqlite3.Connection, session: str) -> None:
 
 
 def take_run(c: sqlite3.Connection, run: str, worker: str, previous: str) -> bool:
-    """Change a run's owner if it is still `previous`."""
-    return c.execute("UPDATE run SET worker = ? WHERE run_id = ? AND worker = ?", (worker, run, previous)).rowcount == 1
+    """Change a run's owner if it is still `previous`; that one's tickets end."""
+    if not c.execute("UPDATE run SET worker = ? WHERE run_id = ? AND worker = ?", (worker, run, previous)).rowcount:
+        return False
+    c.execute("DELETE FROM ticket WHERE run_id = ? AND worker <> ?", (run, worker))
+    return True
 
 
 def invalidate(c: sqlite3.Connection, key: str) -> int:
@@ -295,24 +306,13 @@ WRITES: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
         *(append, open_worker, beat, close_session, take_run, invalidate, signal, take_signals, note_use),
-        *(evict, prune_run, collect),
+        *(evict, prune_run, collect, set_limit, drop_tickets),
     )
 }
 READS: dict[str, Callable[..., Any]] = {
     f.__name__: f
     for f in (
-        runs,
-        run,
-        visits,
-        events,
-        keys,
-        entries,
-        recall,
-        result,
-        logs,
-        worker,
-        usage,
-        wishes,
-        open_workers,
+        *(runs, run, visits, events, keys, entries, recall, result, logs, worker, usage, wishes, open_workers),
+        *(limits, slots_used, turns, ticket_workers),
     )
 }

@@ -16,6 +16,7 @@ from prefect_nb.core.events import BodyEntered, BodyReturned, ErrorInfo, RunAtta
 from prefect_nb.core.spec import TaskSpec, VisitId
 from prefect_nb.errors import StoreError
 from prefect_nb.protocols import Commit, Entry, Expect, LogChunk, ResultRow, RunRow, Signal, Store, VisitRow
+from prefect_nb.testing.slots import SLOT_CHECKS
 
 __all__ = ["STORE_CHECKS", "FakeClock", "check_store", "entry", "opening", "planning", "run_row", "visit_row"]
 
@@ -312,6 +313,7 @@ STORE_CHECKS: tuple[Callable[[Store], None], ...] = (
     knows_its_workers,
     evicts_what_is_cheap,
     refuses_when_closed,
+    *SLOT_CHECKS,
 )
 
 

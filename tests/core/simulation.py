@@ -119,7 +119,9 @@ def _actions(story: Story) -> tuple[list[Action], ...]:
     plans: list[Action] = [] if run.closed or run.state.final else [lambda n: _planned(run, at, n)]
     answers = [a for v in visits for a in _answers(story, v, at)]
     for visit_id, token, kind in sorted(story.timers):
-        answers.append(lambda n, v=visit_id, t=token, k=kind: ev.TimerFired(at=at, visit=v, token=t, kind=k))
+        answers.append(
+            lambda n, v=visit_id, t=token, k=kind: ev.TimerFired(at=at, visit=v, token=t, kind=k, limits=_limits(n))
+        )
     wishes = [a for v in visits for a in _wishes(v, at)]
     turns: list[Action] = [lambda n: _closed(run, at, n)]
     if run.state.name not in (N.SUCCESS, N.SKIPPED, N.CANCELLED):
@@ -158,7 +160,7 @@ def _planned(run: Run, at: float, n: int) -> ev.Event:
 def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
     v, name = visit.id, visit.state.name
     if name is N.PENDING and v in story.resolves:
-        yield lambda n: ev.KeyResolved(at=at, visit=v, key=f"k{n}" if n % 3 else "", reason=WHY)
+        yield lambda n: ev.KeyResolved(at=at, visit=v, key=f"k{n}" if n % 3 else "", reason=WHY, limits=_limits(n))
         yield lambda n: ev.ResultReused(
             at=at, visit=v, key="k", result="res", reason=WHY, source_run="r0", age_s=3.0, saved_s=1.0
         )
@@ -170,7 +172,9 @@ def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
     if name is N.PENDING and v in story.judges and not visit.judged:
         yield lambda n: ev.TriggerJudged(at=at, visit=v, passed=bool(n % 3))
     if name is N.RESUMING and v in story.resolves:
-        yield lambda n: ev.KeyResolved(at=at, visit=v, key=f"k{n}", reason=WHY)
+        yield lambda n: ev.KeyResolved(at=at, visit=v, key=f"k{n}", reason=WHY, limits=_limits(n))
+    if name is N.QUEUED:
+        yield lambda n: ev.SlotsAnswered(at=at, visit=v, taken=bool(n % 3), message=f"waits for db: {n} of {n}")
     if visit.width is not None and not visit.state.final and visit.width > 1:
         yield lambda n: ev.MapSealed(at=at, visit=v)
     if name is N.SUBMITTED or (name is N.CANCELLING and visit.started_at is None and visit.width is None):
@@ -181,6 +185,10 @@ def _answers(story: Story, visit: Visit, at: float) -> Iterable[Action]:
             yield lambda n, k=kind: end_of_body(k, v, visit.token, at, n)
         if visit.token > 1 and (name, kind) in MOVES:
             yield lambda n, k=kind: end_of_body(k, v, visit.token - 1, at)
+
+
+def _limits(n: int) -> tuple[str, ...]:
+    return ("db", "api")[: n % 3] if n % 2 else ()
 
 
 def end_of_body(kind: type[ev.TaskEvent], visit: VisitId, token: int, at: float = 9.0, n: int = 0) -> ev.TaskEvent:

@@ -136,7 +136,7 @@ def failures_of_the_last_iteration(story: Story, visit: VisitId) -> int:
 
 def _goes_on(before: Visit, after: Visit) -> bool:
     """Whether a body that had waited is entered again."""
-    return before.state.name is N.RESUMING and after.state.name is N.SUBMITTED and before.attempt > 0
+    return after.state.name is N.SUBMITTED and before.token < after.token and before.attempt == after.attempt
 
 
 def _moved_by(story: Story, kind: type[ev.TaskEvent]) -> list[VisitId]:
@@ -162,7 +162,23 @@ def tokens_grow_and_every_entry_meets_one_end(story: Story) -> None:
             under = [v.state.name for v in life if v.token == token]
             with_body = [name in WITH_BODY for name in under]
             assert with_body == sorted(with_body, reverse=True)  # a body, and then none: it ends once
-            assert token == granted[-1] or under[-1] in (N.RETRYING, N.LOOPED, N.RESUMING)
+            assert token == granted[-1] or under[-1] in (N.RETRYING, N.LOOPED, N.RESUMING, N.QUEUED)
+
+
+@law
+def nothing_enters_without_its_slots(story: Story) -> None:
+    """A visit that limits hold for is let in by nothing but the answer that its slots were taken, and waits as Queued.
+
+    However it waited before: for its first entry, a retry, an iteration or a person.
+    """
+    for one in story.steps:
+        entered = [e.visit for e in one.effects if isinstance(e, ef.Enter) and one.after.visits[e.visit].limits]
+        assert not entered or (isinstance(one.event, ev.SlotsAnswered) and one.event.taken)
+        for visit in entered:
+            assert one.before.visits[visit].state.name is N.QUEUED
+        for claim in (e for e in one.effects if isinstance(e, ef.Claim)):
+            assert one.after.visits[claim.visit].state.name is N.QUEUED
+            assert one.after.visits[claim.visit].limits == claim.limits
 
 
 @law
@@ -258,6 +274,8 @@ def no_order_is_lost(story: Story) -> None:
                 assert (v.id, "SetTimer", v.token) in known
             if v.state.name is N.SUBMITTED:
                 assert (v.id, "Enter", v.token) in known
+            if v.state.name is N.QUEUED:
+                assert (v.id, "Claim", 0) in known
 
 
 @law

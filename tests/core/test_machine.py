@@ -9,7 +9,7 @@ import pytest
 from simulation import ERROR, TIMEOUT, WHY, end_of_body
 
 from prefect_nb.core import events as ev
-from prefect_nb.core.effects import ClearTimer, Effect, Enter, Interrupt, Resolve, SetTimer, Settle
+from prefect_nb.core.effects import Claim, ClearTimer, Effect, Enter, Interrupt, Resolve, SetTimer, Settle
 from prefect_nb.core.machine import step
 from prefect_nb.core.moves import ILLEGAL, MOVES, TASK_EVENTS
 from prefect_nb.core.policy import Retry, Trigger
@@ -244,6 +244,8 @@ def _sample(kind: type[ev.TaskEvent], token: int) -> list[ev.TaskEvent]:
             return [ev.BodyLooped(at=9.0, visit=A, token=token, result="part")]
         case "BodyDeferred":
             return [ev.BodyDeferred(at=9.0, visit=A, token=token, due=12.0)]
+        case "SlotsAnswered":
+            return [ev.SlotsAnswered(at=9.0, visit=A, taken=taken) for taken in (True, False)]
         case "TriggerJudged":
             return [ev.TriggerJudged(at=9.0, visit=A, passed=passed) for passed in (True, False)]
         case "BodyCrashed" | "BodyEntered" | "BodyReturned" | "BodySkipped" | "BodyCancelled":
@@ -591,3 +593,52 @@ def test_a_map_whose_children_ended_by_a_crash_does_not_crash_too() -> None:
     run, _ = after(planned(A), *running(A), planned(B), *mapped, planned(C), ATTACH)
     assert labels(run) == {"a#1": "Crashed", "b#1": "Failed", "b[0]#1": "TriggerFailed", "c#1": "Pending"}
     assert (run.active, run.stuck, +Counter(run.tally)) == (1, 0, Counter([N.CRASHED, N.FAILED, N.PENDING]))
+
+
+def queued(visit: VisitId = A, *limits: str) -> ev.KeyResolved:
+    return ev.KeyResolved(at=2.0, visit=visit, key="k", reason=WHY, limits=limits or ("db",))
+
+
+def slots(visit: VisitId = A, message: str = "") -> ev.SlotsAnswered:
+    return ev.SlotsAnswered(at=3.0, visit=visit, taken=not message, message=message)
+
+
+def test_a_limit_is_waited_for_as_queued() -> None:
+    """It says what it waits for since the same moment, enters when its slots were taken, and needs them again later."""
+    run, effects = after(planned(retry=Retry(1)), queued(A, "api", "db"))
+    assert (run.visits[A].state.message, effects) == ("waits for api, db", (Claim(A, ("api", "db")),))
+    run, effects = after(slots(A, "waits for db: 3 of 3"), run=run)
+    state = run.visits[A].state
+    assert (state.name, state.message, state.at, effects) == (N.QUEUED, "waits for db: 3 of 3", 2.0, ())
+    assert after(slots(A, "waits for db: 3 of 3"), run=run)[0] is run
+    run, effects = after(slots(), run=run)
+    assert (run.visits[A].state.name, run.visits[A].attempt, effects) == (N.SUBMITTED, 1, (Enter(A, 1, 1),))
+    run, _ = after(entered(), ev.BodyRaised(at=4.0, visit=A, token=1, error=ERROR), run=run)
+    run, effects = after(ev.TimerFired(at=9.0, visit=A, token=1, kind="retry", limits=("db",)), run=run)
+    assert (run.visits[A].state.name, effects) == (N.QUEUED, (Claim(A, ("db",)),))
+    assert after(slots(), run=run)[1] == (Enter(A, 2, 2),)
+
+
+@pytest.mark.parametrize(
+    ("wish", "end"), [(ev.CancelRequested, N.CANCELLED), (ev.SkipRequested, N.SKIPPED)], ids=["cancel", "skip"]
+)
+def test_a_queued_visit_ends_at_once(wish: type[ev.TaskEvent], end: StateName) -> None:
+    """Nobody runs, so nobody has to be interrupted."""
+    run, effects = after(planned(), queued(), wish(at=3.0, visit=A, actor="ann"))
+    assert run.visits[A].state.name is end
+    assert Settle(A) in effects
+
+
+def test_a_body_that_was_let_go_on_keeps_its_attempt_in_the_queue() -> None:
+    """The pause used up no attempt, whether or not a limit comes after it."""
+    pause = ev.BodyPaused(at=4.0, visit=A, token=1, message="look")
+    run, _ = after(planned(), *running(), pause, ev.VisitApproved(at=5.0, visit=A, actor="ann"), queued())
+    assert after(slots(), run=run)[1] == (Enter(A, 2, 1),)
+
+
+def test_a_closed_run_lets_nobody_in_from_the_queue() -> None:
+    """Its worker asks again when it attaches, another one has to find a way of its own."""
+    run, _ = after(planned(), queued(), ev.RunClosed(at=3.0, interrupted=True))
+    assert after(slots(), run=run)[0] is run
+    assert Claim(A, ("db",)) in after(ev.RunAttached(at=4.0, worker="w0"), run=run)[1]
+    assert after(ev.RunAttached(at=4.0, worker="w1"), run=run)[1] == ()

@@ -146,6 +146,8 @@ def test_an_older_schema(kind, folder):
     """A store of an earlier version is raised to this one when it is opened, and keeps what it holds."""
     filled(folder)
     with sqlite3.connect(folder / "state.db") as c:
+        c.execute("DROP TABLE ticket")
+        c.execute("DROP TABLE tag_limit")
         c.execute("ALTER TABLE signal DROP COLUMN detail")
         c.execute("ALTER TABLE result DROP COLUMN uses")
         c.execute("ALTER TABLE result DROP COLUMN gone_at")
@@ -159,11 +161,13 @@ def test_an_older_schema(kind, folder):
     try:
         assert store.run("r1") == run_row()
         store.signal(Signal("r1", "approve", "a", detail={"note": "ok"}))
+        store.set_limit("db", 3)
+        assert (store.limits(), store.turns("r1").limits) == ({"db": 3}, {"db": 3})
     finally:
         store.close()
     with sqlite3.connect(folder / "state.db") as c:
         assert c.execute("SELECT detail FROM signal").fetchone() == ('{"note":"ok"}',)
-        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("4",)
+        assert c.execute("SELECT value FROM store_meta WHERE key = 'schema_version'").fetchone() == ("5",)
         assert c.execute("SELECT count(*) FROM sqlite_master WHERE name = 'artifact'").fetchone() == (1,)
         uses = dict(c.execute("SELECT digest, uses FROM result WHERE digest IN ('rec', 'val')").fetchall())
         assert uses == {"rec": "e" * 64, "val": ""}, "what a record uses was not found"
@@ -245,7 +249,7 @@ def test_a_group_sent_twice_is_applied_once(folder):
         ("r1", "f", "", 1, "Open", "RUNNING", "", 1.0, None, "w", "{}", "{}", 0),
     )
     nowhere = ("r2", [], "", [], None)
-    group = [(n, "append", (*one, [], [], [], [], -1, ())) for n, one in ((1, wire), (2, nowhere))]
+    group = [(n, "append", (*one, [], [], [], [], -1, (), None)) for n, one in ((1, wire), (2, nowhere))]
     signal = (3, "signal", ("r1", "cancel", "", "", 1.0))
     first = Database(str(folder)).write("s", group)
     second = Database(str(folder)).write("s", [*group, signal])
@@ -407,7 +411,7 @@ def test_heartbeats_and_uses_are_recorded_when_due(folder):
     session = Session(Database(str(folder)), "s", os.getpid(), clock=clock)
     session.write([(1, "open_worker", ("w1", "kernel", "k"))])
     run = ("r1", "f", "", 1, "Open", "RUNNING", "", 1.0, None, "w", "{}", "{}", 0)
-    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0, "")], [], [], -1, ()))])
+    session.write([(2, "append", ("r1", [], "", [], run, [], [("d", 1, "x", b"", 0.0, "")], [], [], -1, (), None))])
     session.read("result", ("d",))
 
     def seen():
