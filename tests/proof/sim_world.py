@@ -51,7 +51,7 @@ class Stepped(Session):
     @property
     def idle(self) -> bool:
         """Whether nothing waits to be handled."""
-        return self._queue.empty() and not self._batch_at and not self._logs
+        return self._queue.empty() and not self._batch_at and not self._out.logs
 
     def turn(self, most: int = 256) -> None:
         """One turn of the loop, with at most so many of the items that wait."""
