@@ -11,6 +11,8 @@ import re
 import string
 from dataclasses import dataclass
 
+from prefect_nb.analysis.parsing import parse
+
 __all__ = ["Escape", "escape", "expressions"]
 
 _DOLLAR = re.compile(r"\$(\$?[\w.]+)")
@@ -94,7 +96,7 @@ def expressions(text: str) -> tuple[ast.expr, ...]:
 
 def _expression(text: str) -> ast.expr | None:
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        return parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError):
         return None
 
@@ -128,7 +130,7 @@ def _magic(name: str, line: str, body: str, sign: str) -> Escape:
         text = body if sign == "%%" else _CODE_FLAGS.sub("", line, count=1)
         target = next((w for w in line.split() if w.isidentifier()), "") if name == "capture" else ""
         try:
-            return Escape(code=ast.parse(text), binds=name in _BINDING, target=target)
+            return Escape(code=parse(text), binds=name in _BINDING, target=target)
         except (SyntaxError, ValueError):
             return Escape(unknown=shown)
     if name in ("pinfo", "pinfo2"):

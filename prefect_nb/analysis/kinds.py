@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any
 
+from prefect_nb.analysis import parsing
+
 if TYPE_CHECKING:
     import yaml
 
@@ -65,7 +67,7 @@ def kind_of(annotation: ast.expr) -> Kind:
             return _NONE
         case ast.Constant(value=str(text)):
             try:
-                return kind_of(ast.parse(text, mode="eval").body)
+                return kind_of(parsing.parse(text, mode="eval").body)
             except SyntaxError:
                 return ANY
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):

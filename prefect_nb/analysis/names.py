@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from prefect_nb.analysis.facts import BOUND, GONE, Body, Cell, join
+from prefect_nb.analysis.parsing import parse
 from prefect_nb.analysis.statements import Statements
 from prefect_nb.core.links import Node
 
@@ -137,7 +138,7 @@ def analyze(source: str, *, builtins: frozenset[str] = BUILTINS) -> Names:
     >>> sorted(names.reads), sorted(names.writes)
     (['k', 'xs'], ['y'])
     """
-    tree = ast.parse(source)
+    tree = parse(source)
     cell = Cell(builtins)
     walk = Statements(cell)
     walk.block(tree.body)

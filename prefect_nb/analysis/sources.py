@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from prefect_nb.analysis.encode import digest
+from prefect_nb.analysis.parsing import parse
 
 __all__ = ["cell_fingerprint", "function_node", "normalize", "shape", "tree", "trusted_text"]
 
@@ -69,11 +70,9 @@ def shape(node: ast.AST) -> str:
 def tree(source: str) -> ast.Module | None:
     """The syntax tree of a source, None when it has no syntax; shared, so never changed."""
     try:
-        flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        module = compile(source, "<cell>", "exec", flags, dont_inherit=True)
+        return parse(source, "<cell>", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except (SyntaxError, ValueError):
         return None
-    return module if isinstance(module, ast.Module) else None
 
 
 def _ends_silently(source: str, module: ast.Module) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from types import CodeType, TracebackType
 from typing import Any, Literal
 
+from prefect_nb.analysis.parsing import PARSING
 from prefect_nb.authoring.interrupts import Guard, Interrupts, Why
 from prefect_nb.authoring.tracebacks import user_frames
 from prefect_nb.authoring.transform import ENTRY
@@ -88,7 +89,8 @@ class Body:
         self.source: str = shell.transform_cell(text) if text else ""
         padded = "".join([_comment(line) for line in head] + ["\n"] * blank) + self.source
         self.filename: str = _register(shell, raw_cell, padded)
-        tree: ast.Module = shell.compile.ast_parse(padded, filename=self.filename)
+        with PARSING:
+            tree: ast.Module = shell.compile.ast_parse(padded, filename=self.filename)
         self.tree: ast.Module = shell.transform_ast(tree)
         self._codes = _compile(shell, self.tree, self.filename)
         self.awaits = any(_is_coroutine(code) for code in self._codes)

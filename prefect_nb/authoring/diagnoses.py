@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from prefect_nb.analysis.code import changed_modules
+from prefect_nb.analysis.parsing import parse
 from prefect_nb.authoring.document import CellInfo, Document
 
 __all__ = ["Diagnosis", "running_diagnoses", "static_diagnoses"]
@@ -77,7 +78,7 @@ def _derived(cell: CellInfo) -> list[str]:
 
 def _computed(code: str) -> Iterable[str]:
     bound: set[str] = set()
-    for node in ast.parse(code).body:
+    for node in parse(code).body:
         targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
         names = [t.id for t in targets if isinstance(t, ast.Name)]
         value = getattr(node, "value", None)

@@ -6,13 +6,13 @@ let through, and kept only as long as the process. Knows signatures; not runs.
 
 from __future__ import annotations
 
-import ast
 import inspect
 from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
 from prefect_nb.analysis.kinds import ANY, Kind, fit, kind_of
+from prefect_nb.analysis.parsing import parse
 from prefect_nb.analysis.redaction import redacted
 from prefect_nb.errors import ParameterError, UsageError
 
@@ -139,7 +139,7 @@ def _kind(parameter: inspect.Parameter) -> Kind:
         return ANY
     text = annotation if isinstance(annotation, str) else inspect.formatannotation(annotation)
     try:
-        return kind_of(ast.parse(text, mode="eval").body)
+        return kind_of(parse(text, mode="eval").body)
     except SyntaxError:
         return ANY
 

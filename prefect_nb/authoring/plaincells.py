@@ -11,6 +11,7 @@ from typing import Any
 
 from prefect_nb.analysis.cells import split
 from prefect_nb.analysis.names import Names
+from prefect_nb.analysis.parsing import parse
 from prefect_nb.authoring.calls import Caller, enter
 from prefect_nb.authoring.document import CellInfo, Seen
 from prefect_nb.authoring.footprint import is_shells
@@ -61,7 +62,7 @@ class PlainCells:
         """As an IPython AST transformer: a cell that must be refused raises first, at its own first line."""
         if self._refusal is None or not tree.body:
             return tree
-        refusal = ast.parse(f"raise {REFUSAL}").body[0]
+        refusal = parse(f"raise {REFUSAL}").body[0]
         ast.copy_location(refusal, tree.body[0])
         return ast.fix_missing_locations(ast.Module([refusal, *tree.body], tree.type_ignores))
 

@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from prefect_nb.analysis.parsing import parse
 from prefect_nb.authoring.functions import Task
 
 __all__ = ["warn_about_tries"]
@@ -32,7 +33,7 @@ def warn_about_tries(function: Callable[..., Any]) -> None:
 def _tree(function: Callable[..., Any]) -> ast.AST:
     """Its syntax, as well as can be told: a warning may err."""
     try:
-        return ast.parse(textwrap.dedent(inspect.getsource(function)))
+        return parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return ast.Module([], [])
 

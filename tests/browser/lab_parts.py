@@ -281,7 +281,6 @@ class Notebook:
     def pane(self, task: str) -> Locator:
         """Open the details of a node."""
         node = self.node(task)
-        node.scroll_into_view_if_needed()
         node.click()
         return self.view().locator(".pnb-pane")
 
