@@ -5,6 +5,7 @@ No test may read or write the user's Jupyter, IPython or prefect_nb directories,
 
 from __future__ import annotations
 
+import compileall
 import fcntl
 import gc
 import os
@@ -38,6 +39,8 @@ settings.load_profile("house")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Before anything is imported, give Jupyter, IPython and ourselves directories of this session's own."""
+    if not hasattr(config, "workerinput"):  # kernels compile us again at each start where bytecode is not to be written
+        compileall.compile_dir(Path(__file__).parents[1] / "prefect_nb", quiet=2)
     home = Path(tempfile.mkdtemp(prefix="prefect-nb-tests-"))
     config.stash[HOME] = home
     demanded = in_ci()
