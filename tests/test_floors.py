@@ -164,7 +164,7 @@ def test_loading_the_extension_is_light_and_silent(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", KERNEL],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython")},
+        env=os.environ | {"PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython"), "VIRTUAL_ENV": ""},
         capture_output=True,
         text=True,
         timeout=60,
