@@ -161,10 +161,11 @@ print(json.dumps({"new": sorted(new), "files": sorted(set(os.listdir(".")) - fil
 def test_loading_the_extension_is_light_and_silent(tmp_path):
     """`%load_ext prefect_nb` in a process that is a kernel already loads no heavy module, prints and writes nothing."""
     path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
+    own = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}  # IPython warns of another's
     done = subprocess.run(
         [sys.executable, "-c", KERNEL],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython"), "VIRTUAL_ENV": ""},
+        env={**own, "PYTHONPATH": path, "IPYTHONDIR": str(tmp_path / "ipython")},
         capture_output=True,
         text=True,
         timeout=60,
